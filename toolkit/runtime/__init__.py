@@ -1,0 +1,1 @@
+"""From manifest to running service; app.App is the composition root: read it first."""

@@ -1,0 +1,1 @@
+"""Bytes to Context and back, one module an engine; they never import one another."""
