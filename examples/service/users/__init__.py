@@ -1,0 +1,1 @@
+"""The users service: a model, a repository, a cache and the handlers."""
