@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
-import os
 import signal
 import subprocess
 import time
@@ -148,11 +146,16 @@ class PostgresServer(Server):
 
     def close(self) -> None:
         """End it and remove all it had, the shared memory of a killed one included."""
-        # A server that ends in any other way removes it, and then its pid file too.
-        segment = self._pid_file()[6:7] if self._process is not None else ()
+        if self._process is not None and self._was_killed():
+            _remove_shared_memory(int(self._pid_file()[6].split()[1]))
         super().close()
-        if segment:
-            _remove_shared_memory(int(segment[0].split()[1]))
+
+    def _was_killed(self) -> bool:
+        # A server that ends in any other way removes its pid file.
+        try:
+            return self._supervised.status() is not None and len(self._pid_file()) > 6
+        except ExecutionError:
+            return False
 
     def _address(self) -> Sequence[str]:
         return ["--host", self.host, "--port", str(self.port), "--username", self.username]
@@ -191,9 +194,6 @@ def _tail(log: Path) -> str:
 
 def _remove_shared_memory(identifier: int) -> None:
     """Remove the System V segment that a killed server could not."""
-    remove = 0  # IPC_RMID
-    with contextlib.suppress(AttributeError):
-        libc: Any = ctypes.CDLL(None, use_errno=True)
-        if libc.shmctl(identifier, remove, None) != 0:
-            # EINVAL and EIDRM: it is gone. EPERM: it is not ours.
-            os.strerror(ctypes.get_errno())
+    libc: Any = ctypes.CDLL(None)
+    # 0 is IPC_RMID. It fails when the segment is gone, or not ours: then there is nothing to do.
+    libc.shmctl(identifier, 0, None)

@@ -220,8 +220,8 @@ class RunningServer:
         await asyncio.to_thread(self.blocking.restart)
 
 
-def server_failed(server: Server, reason: str, log: str = "") -> StartupError:
-    """The error of a development server that did what it should not."""
+def server_failed(server: Server, reason: str, log: str = "", *, what: str = "did not start") -> StartupError:
+    """The error of a development server, with the lines of its log that tell more."""
     why = f"{server.binary}: {reason}" if server.binary else reason
     if log:
         why += "; the last lines of its log:\n" + "\n".join("  " + line for line in log.splitlines())
@@ -229,7 +229,7 @@ def server_failed(server: Server, reason: str, log: str = "") -> StartupError:
         [
             Problem(
                 code="plugin.dev_server_failed",
-                what=f"the development {server.title} server did not start",
+                what=f"the development {server.title} server {what}",
                 why=why,
                 fix="name a server of your own in the environment, or start without --dev",
             )

@@ -92,6 +92,8 @@ class Supervised:
             os.close(lock)
         self._answers = threading.Lock()
         self._closed = False
+        #: The process id of the program that was started last; 0 before the first.
+        self.pid = 0
 
     def run(
         self,
@@ -100,8 +102,8 @@ class Supervised:
         log: Path,
         identity: Identity = Identity(),  # noqa: B008 -- a frozen value
         environment: Mapping[str, str],
-    ) -> int:
-        """Start a program and give its process id.
+    ) -> None:
+        """Start a program.
 
         Raises:
             ExecutionError: it cannot be executed in this way.
@@ -111,7 +113,7 @@ class Supervised:
         )
         if "error" in answer:
             raise ExecutionError(answer["error"])
-        return int(answer["pid"])
+        self.pid = int(answer["pid"])
 
     def status(self) -> int | None:
         """The program's exit status (negative: the signal that ended it); None while it runs."""

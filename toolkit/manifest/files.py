@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import attrs
-from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 from toolkit.manifest.findings import Findings
 from toolkit.manifest.model import Location
@@ -24,10 +24,6 @@ _ANNOTATION_PATHS = frozenset(
 _EXTENDEES = frozenset(f".google.protobuf.{kind}Options" for kind in ("File", "Service", "Method"))
 _OPTION_NAMES = frozenset({"plugins", "services", "runtime", "route"})
 
-# Field numbers of FileDescriptorProto.
-_DEPENDENCY = 3
-_OPTION_DEPENDENCY = 15
-
 #: A longer path of imports is drawn with its middle left out.
 _MAX_DRAWN = 12
 
@@ -42,17 +38,18 @@ def merge_sets(sets: Sequence[DescriptorSet], findings: Findings) -> tuple[File,
     """
     files: dict[str, File] = {}
     annotations: list[File] = []
-    for descriptor_set in sets:
-        for file in descriptor_set.files:
-            if _declares_options(file.descriptor):
-                annotations.append(file)
-            known = files.setdefault(file.name, file)
-            if known is file:
-                continue
-            if not known.source and file.source:
-                files[file.name] = attrs.evolve(known, source=file.source)
-            if not _may_differ(file) and not _may_differ(known) and not _is_same(known, file):
-                _add_conflict(known, file, sets, findings)
+    conflicting: set[str] = set()
+    for file in (file for one in sets for file in one.files):
+        if _declares_options(file.descriptor):
+            annotations.append(file)
+        known = files.setdefault(file.name, file)
+        if known is file or file.name in conflicting:
+            continue
+        if not known.source and file.source:
+            files[file.name] = attrs.evolve(known, source=file.source)
+        if not _may_differ(file) and not _may_differ(known) and not _is_same(known, file):
+            conflicting.add(file.name)
+            _add_conflict(known, file, sets, findings)
     _keep_one_annotations_file(files, annotations)
     _check_imports(files, findings)
     return _order(files, findings)
@@ -83,11 +80,6 @@ def _keep_one_annotations_file(files: dict[str, File], annotations: Sequence[Fil
             files[copy.name] = kept
         else:
             files[copy.name] = _forward(copy.name, kept.name)
-    if kept.name in _ANNOTATION_PATHS:
-        return
-    for path in _ANNOTATION_PATHS:
-        if path in files and path not in {copy.name for copy in annotations} and not files[path].imports:
-            files[path] = _forward(path, kept.name)
 
 
 def _count_declarations(file: FileDescriptorProto) -> int:
@@ -107,16 +99,15 @@ def _forward(name: str, target: str) -> File:
 
 def _is_same(one: File, other: File) -> bool:
     """Whether two compilers' results mean the same file."""
-    if one.data == other.data:
-        return True
-    normal_one, normal_other = _normalize(one.descriptor), _normalize(other.descriptor)
-    return normal_one == normal_other
+    return one.data == other.data or _normalize(one.descriptor) == _normalize(other.descriptor)
 
 
 def _normalize(file: FileDescriptorProto) -> FileDescriptorProto:
-    """A copy without what compilers write differently: JSON names that follow from the names."""
+    """A copy without what compilers write differently: JSON names that follow from the names, the oldest syntax."""
     copy = FileDescriptorProto()
     copy.CopyFrom(file)
+    if copy.syntax == "proto2":
+        copy.ClearField("syntax")
     messages = list(copy.message_type)
     fields = list(copy.extension)
     while messages:
@@ -130,11 +121,9 @@ def _normalize(file: FileDescriptorProto) -> FileDescriptorProto:
     return copy
 
 
-def _json_name(name: str) -> str:
+def _json_name(name: object) -> str:
     """The lowerCamelCase that protoc gives to a field without ``json_name``."""
-    if not isinstance(name, str):
-        return ""
-    first, *rest = name.split("_")
+    first, *rest = name.split("_") if isinstance(name, str) else ("",)
     return first + "".join(part[:1].upper() + part[1:] for part in rest)
 
 
@@ -152,39 +141,29 @@ def _add_conflict(known: File, file: File, sets: Sequence[DescriptorSet], findin
 
 def _describe_difference(one: FileDescriptorProto, other: FileDescriptorProto) -> str:
     """The first declaration that only one of the two has, or the first that differs."""
+    first, second = _normalize(one), _normalize(other)
     for kind, ones, others in (
-        ("message", one.message_type, other.message_type),
-        ("enum", one.enum_type, other.enum_type),
-        ("service", one.service, other.service),
-        ("extension", one.extension, other.extension),
+        ("message", first.message_type, second.message_type),
+        ("enum", first.enum_type, second.enum_type),
+        ("service", first.service, second.service),
+        ("extension", first.extension, second.extension),
     ):
         left = {item.name: item for item in ones}
         right = {item.name: item for item in others}
-        for name in (*left, *(name for name in right if name not in left)):
+        for name in (*left, *right):
             if name not in left or name not in right:
                 return f"only one of them has the {kind} {name}"
-            if left[name] != right[name] and not _same_message(left[name], right[name]):
+            if left[name] != right[name]:
                 return f"the {kind} {name} differs"
     return ""
-
-
-def _same_message(one: object, other: object) -> bool:
-    """Whether two messages differ in their JSON names at most."""
-    if not isinstance(one, DescriptorProto) or not isinstance(other, DescriptorProto):
-        return False
-    return _normalize(FileDescriptorProto(message_type=[one])) == _normalize(FileDescriptorProto(message_type=[other]))
 
 
 def _check_imports(files: dict[str, File], findings: Findings) -> None:
     missing: dict[str, list[Location]] = {}
     for file in files.values():
-        for number, names in (
-            (_DEPENDENCY, file.descriptor.dependency),
-            (_OPTION_DEPENDENCY, file.descriptor.option_dependency),
-        ):
-            for index, name in enumerate(names):
-                if name not in files:
-                    missing.setdefault(name, []).append(file.source.location((number, index)))
+        for name, path in file.imports:
+            if name not in files:
+                missing.setdefault(name, []).append(file.source.location(path))
     for name, importers in missing.items():
         why = ""
         if len(importers) > 1:
@@ -227,18 +206,18 @@ def _order(files: dict[str, File], findings: Findings) -> tuple[File, ...]:
 
 
 def _imports_of(name: str, files: dict[str, File]) -> Iterable[str]:
-    return (each for each in files[name].imports if each in files)
+    return (each for each, _ in files[name].imports if each in files)
 
 
 def _add_cycle(path: Sequence[str], back_to: str, files: dict[str, File], findings: Findings) -> None:
     cycle = [*path[path.index(back_to) :], back_to]
     shown = cycle if len(cycle) <= _MAX_DRAWN else [*cycle[: _MAX_DRAWN // 2], "…", *cycle[-_MAX_DRAWN // 2 :]]
     closing = files[cycle[-2]]
-    index = next((n for n, name in enumerate(closing.descriptor.dependency) if name == back_to), None)
+    line = next(path for name, path in closing.imports if name == back_to)
     findings.add(
         "import_cycle",
         "the files import one another in a circle" if len(cycle) > 2 else "the file imports itself",
-        where=closing.source.location((_DEPENDENCY, index)) if index is not None else closing.name,
+        where=closing.source.location(line),
         why=" → ".join(shown),
         fix="move what they share into a file of its own" if len(cycle) > 2 else "remove the import",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import islice
 
 __all__ = ["is_identifier", "nearest", "quoted", "upper_snake"]
 
@@ -15,6 +16,9 @@ _SIMILAR = 70.0
 
 #: Comparing is quadratic in the length; no name that people write is longer.
 _LONGEST = 200
+
+#: Candidates that are looked at.
+_MOST = 5000
 
 
 def upper_snake(name: str) -> str:
@@ -39,7 +43,7 @@ def nearest(name: str, candidates: Iterable[str]) -> str | None:
         return None
     wanted = name.lower()
     best: tuple[float, str] | None = None
-    for candidate in candidates:
+    for candidate in islice(candidates, _MOST):
         if len(candidate) > _LONGEST:
             continue
         known = candidate.lower()

@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 
 from toolkit.manifest.findings import Findings
 from toolkit.manifest.names import quoted
-from toolkit.manifest.source import SourceInfo
+from toolkit.manifest.source import Path, SourceInfo
 from toolkit.manifest.wire import LENGTH_DELIMITED, VARINT, Record, Records, split_records
 
 __all__ = ["MAX_SET_SIZE", "DescriptorSet", "File", "parse_set"]
@@ -28,7 +28,9 @@ _MAX_RECORDS = 100_000
 # Field numbers of FileDescriptorSet and FileDescriptorProto.
 _FILE = 1
 _NAME = 1
+_DEPENDENCY = 3
 _SOURCE_CODE_INFO = 9
+_OPTION_DEPENDENCY = 15
 
 #: ``buf.alpha.image.v1.ImageFile.buf_extension``, which buf sets on every file of an image.
 _BUF_EXTENSION = 8042
@@ -55,9 +57,17 @@ class File:
         return self.descriptor.name
 
     @property
-    def imports(self) -> tuple[str, ...]:
-        """All that must be in the set with it; options alone may need the second kind (edition 2024)."""
-        return (*self.descriptor.dependency, *self.descriptor.option_dependency)
+    def imports(self) -> list[tuple[str, Path]]:
+        """All that must be in the set with it, and the paths of the statements that say so."""
+        return [
+            (name, (number, index))
+            for number, names in (
+                (_DEPENDENCY, self.descriptor.dependency),
+                # `import option` of edition 2024: what only the file's options need.
+                (_OPTION_DEPENDENCY, self.descriptor.option_dependency),
+            )
+            for index, name in enumerate(names)
+        ]
 
 
 @attrs.frozen(kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 
 __all__ = ["Health", "ServingStatus"]
 
@@ -63,7 +63,7 @@ class Health:
         """The status of everything by full name, the process as a whole under ``""``."""
         return dict(self._statuses)
 
-    async def watch(self, service: str) -> AsyncIterator[ServingStatus]:
+    async def watch(self, service: str) -> AsyncGenerator[ServingStatus, None]:
         """The status now and after every change; a reader that is slow misses what is outdated. Never ends."""
         changed = asyncio.Event()
         self._changes.add(changed)

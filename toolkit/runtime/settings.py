@@ -18,8 +18,7 @@ _MARK: Final = "__toolkit_settings__"
 #: gRPC keeps its message sizes in a C int.
 _LARGEST_MESSAGE: Final = 2**31 - 1
 
-#: Names that begin with one of these, after the service prefix, belong to the runtime:
-#: the first of each pair; the second says what reads them, empty while nothing does.
+#: Names that begin with one of these, after the service prefix, belong to the runtime, read or not yet.
 RESERVED_FAMILIES: Final = ("GRPC_SERVER", "HTTP_SERVER", "PROBES", "LOG", "SHUTDOWN")
 
 

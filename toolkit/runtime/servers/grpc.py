@@ -156,9 +156,7 @@ class _Router(grpc.GenericRpcHandler):
         self._builtin = builtin
         self._calls = calls
         self._services = {path.rpartition("/")[0] for path in (*handlers, *builtin)}
-        self._refuse = abort_handler(
-            Code.RESOURCE_EXHAUSTED, f"{calls.limit} calls are under way, the most there may be"
-        )
+        self._refuse = abort_handler(Code.RESOURCE_EXHAUSTED, calls.refusal)
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any]:
         path = handler_call_details.method

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
 
 import grpc
@@ -40,6 +40,11 @@ class Calls:
         self.active = 0
         self.limit = limit
         self._idle: asyncio.Future[None] | None = None
+
+    @property
+    def refusal(self) -> str:
+        """What a client is told that calls while there are as many as there may be."""
+        return f"{self.limit} calls are under way, the most there may be"
 
     def end_one(self) -> None:
         """Count one call less."""
@@ -140,17 +145,23 @@ def endpoint_handler(endpoint: Endpoint, calls: Calls, max_reply_size: int) -> H
     """The engine's handler for one method: received bytes in, the reply's bytes out."""
     reply_class: Any = endpoint.reply_class
     codec = Codec(decode=endpoint.request_class.FromString, encode=reply_class.SerializeToString)
-    serve, declaration = endpoint.serve(codec), endpoint.declaration
-    client_streams = declaration.cardinality.client_streaming
+    declaration = endpoint.declaration
+    cardinality = declaration.cardinality
+    compile_behaviour = _stream_replies if cardinality.server_streaming else _reply_once
+    behaviour = compile_behaviour(declaration, endpoint.serve(codec), calls, max_reply_size)
+    return _HANDLERS[cardinality](behaviour)
 
-    def begin(request: Any, servicer: Servicer) -> GrpcContext:
-        return GrpcContext(declaration, RequestStream(servicer) if client_streams else request, servicer)
+
+def _reply_once(
+    declaration: MethodDeclaration, serve: Callable[[Context], Any], calls: Calls, max_reply_size: int
+) -> Callable[[Any, Servicer], Awaitable[bytes]]:
+    client_streams = declaration.cardinality.client_streaming
 
     async def reply_once(request: Any, servicer: Servicer) -> bytes:
         if calls.active >= calls.limit:
             await _refuse(calls, servicer)
         calls.active += 1
-        context = begin(request, servicer)
+        context = GrpcContext(declaration, RequestStream(servicer) if client_streams else request, servicer)
         try:
             reply: bytes = await serve(context)
             if len(reply) > max_reply_size:
@@ -164,11 +175,19 @@ def endpoint_handler(endpoint: Endpoint, calls: Calls, max_reply_size: int) -> H
             context._servicer = _ENDED
             calls.end_one()
 
-    async def reply_often(request: Any, servicer: Servicer) -> None:
+    return reply_once
+
+
+def _stream_replies(
+    declaration: MethodDeclaration, serve: Callable[[Context], Any], calls: Calls, max_reply_size: int
+) -> Callable[[Any, Servicer], Awaitable[None]]:
+    client_streams = declaration.cardinality.client_streaming
+
+    async def stream_replies(request: Any, servicer: Servicer) -> None:
         if calls.active >= calls.limit:
             await _refuse(calls, servicer)
         calls.active += 1
-        context = begin(request, servicer)
+        context = GrpcContext(declaration, RequestStream(servicer) if client_streams else request, servicer)
         replies = serve(context)
         try:
             try:
@@ -187,8 +206,7 @@ def endpoint_handler(endpoint: Endpoint, calls: Calls, max_reply_size: int) -> H
             context._servicer = _ENDED
             calls.end_one()
 
-    behaviour = reply_often if declaration.cardinality.server_streaming else reply_once
-    return _HANDLERS[declaration.cardinality](behaviour)
+    return stream_replies
 
 
 _HANDLERS: dict[Cardinality, Callable[[Callable[..., Any]], Handler]] = {
@@ -209,7 +227,7 @@ def abort_handler(code: Code, message: str) -> Handler:
 
 
 async def _refuse(calls: Calls, servicer: Servicer) -> NoReturn:
-    await servicer.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{calls.limit} calls are under way, the most there may be")
+    await servicer.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, calls.refusal)
 
 
 def _too_large(reply: bytes, limit: int) -> Abort:
@@ -265,7 +283,7 @@ def _trailing_metadata(context: Context | None) -> tuple[tuple[str, str | bytes]
 def _serialize_status(abort: Abort) -> bytes:
     # Imported by the first call that has details: most services never send any.
     from google.protobuf.any_pb2 import Any as AnyMessage
-    from google.rpc.status_pb2 import Status
+    from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # it has no stubs
 
     status = Status(code=abort.code, message=abort.message)
     for detail in abort.details:

@@ -27,7 +27,7 @@ def add_health(methods: BuiltinMethods, health: Health) -> None:
 @functools.cache
 def _messages() -> Any:
     # Imported by the first check, not by every start.
-    from grpc_health.v1 import health_pb2  # type: ignore[import-untyped] -- the package has no marker
+    from grpc_health.v1 import health_pb2  # type: ignore[import-untyped]  # it has no stubs
 
     return health_pb2
 

@@ -36,7 +36,7 @@ def add_reflection(methods: BuiltinMethods, manifest: Manifest) -> None:
 @functools.cache
 def _messages() -> Any:
     # Imported by the first question, not by every start.
-    from grpc_reflection.v1alpha import reflection_pb2  # type: ignore[import-untyped] -- the package has no marker
+    from grpc_reflection.v1alpha import reflection_pb2  # type: ignore[import-untyped]  # it has no stubs
 
     return reflection_pb2
 
@@ -82,7 +82,8 @@ def _find_symbol(pool: DescriptorPool, symbol: str, response: Any) -> None:
 
 def _find_extension(pool: DescriptorPool, extension: Any, response: Any) -> None:
     extended = pool.FindMessageTypeByName(extension.containing_type)
-    _add_files(pool.FindExtensionByNumber(extended, extension.extension_number).file, response)
+    found: Any = pool.FindExtensionByNumber(extended, extension.extension_number)
+    _add_files(found.file, response)
 
 
 def _list_extensions(pool: DescriptorPool, extended: str, response: Any) -> None:
@@ -129,7 +130,7 @@ def _builtin_pool() -> DescriptorPool:
     The files have their canonical names, those under which a client may have them already.
     """
     from google.protobuf.descriptor_pb2 import FileDescriptorProto
-    from grpc_health.v1 import health_pb2
+    from grpc_health.v1 import health_pb2  # type: ignore[import-untyped]  # it has no stubs
 
     pool = DescriptorPool()
     sources = {
