@@ -14,7 +14,7 @@ import click
 from toolkit.cli.project import Project, find_project
 from toolkit.errors import ManifestError, Problem
 from toolkit.manifest import Manifest, read_manifest
-from toolkit.runtime.config import EnvFile
+from toolkit.runtime.config import EnvFile, parse_env_file
 from toolkit.runtime.setup import Setup, prepare
 
 __all__ = ["Inputs", "service_options"]
@@ -126,10 +126,10 @@ class Inputs:
         manifest: Manifest,
         *,
         runtime_defaults: Mapping[str, str] | None = None,
-        overlay: Mapping[str, str] | None = None,
+        dev_settings: Mapping[str, Mapping[str, str]] | None = None,
         require_handlers: bool = True,
     ) -> Setup:
-        """Check the service against this process's environment, with ``overlay`` above it."""
+        """Check the service against this process's environment, with ``dev_settings`` (by prefix) below it."""
         folder = str(self.app_dir if self.app_dir is not None else self.project.root)
         if folder not in sys.path:
             sys.path.insert(0, folder)
@@ -137,11 +137,12 @@ class Inputs:
         return prepare(
             manifest,
             handlers=self.handlers or self.project.handlers,
-            environ={**os.environ, **(overlay or {})},
-            env_files=[EnvFile(name=str(path), text=_read_env_file(path)) for path in files],
+            environ=os.environ,
+            env_files=[_read_env_file(path) for path in files],
             env_prefix=self.env_prefix,
             project_env_prefix=self.project.env_prefix,
             runtime_defaults=runtime_defaults,
+            dev_settings=dev_settings,
             strict_env=self.strict_env,
             allow_unimplemented=self.allow_unimplemented,
             require_handlers=require_handlers,
@@ -164,9 +165,9 @@ def _read_file(path: Path) -> bytes:
         ) from error
 
 
-def _read_env_file(path: Path) -> str:
+def _read_env_file(path: Path) -> EnvFile:
     try:
-        return path.read_text(encoding="utf-8")
+        return parse_env_file(str(path), path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise click.UsageError(f"--env-file {path}: cannot be read: {reason}") from error

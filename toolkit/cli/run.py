@@ -10,12 +10,14 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+import attrs
 import click
+import structlog
 
 from toolkit.cli.inputs import Inputs, service_options
 from toolkit.errors import ExitCode
-from toolkit.manifest import Manifest
 from toolkit.runtime.app import App
+from toolkit.runtime.events import DEV_SERVER_STARTED
 from toolkit.runtime.log import configure_logging
 from toolkit.runtime.setup import Setup
 
@@ -44,13 +46,13 @@ def run_command(dev: bool, **options: Any) -> int:
     """
     inputs = Inputs(**options)
     manifest = inputs.read(compile_protos=dev)
-    setup = _prepare(inputs, manifest, dev=dev)
+    setup = inputs.prepare(manifest, runtime_defaults=_DEV_DEFAULTS if dev else None)
     runtime = setup.config.runtime
     configure_logging(level=runtime.log_level, format=runtime.log_format)
     setup.raise_problems()
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_serve(inputs, manifest, setup, dev=dev))
+            runner.run(_serve(inputs, setup, dev=dev))
     except KeyboardInterrupt:
         return 130
     return ExitCode.OK
@@ -64,43 +66,43 @@ def _loop_factory() -> Any:
     return uvloop.new_event_loop
 
 
-def _prepare(inputs: Inputs, manifest: Manifest, *, dev: bool, overlay: Mapping[str, str] | None = None) -> Setup:
-    return inputs.prepare(manifest, overlay=overlay, runtime_defaults={"SHUTDOWN_DRAIN_DELAY": "0"} if dev else None)
+#: Nobody balances load onto a service under development, so its stop need not wait for balancers.
+_DEV_DEFAULTS = {"SHUTDOWN_DRAIN_DELAY": "0"}
 
 
-async def _serve(inputs: Inputs, manifest: Manifest, setup: Setup, *, dev: bool) -> None:
+async def _serve(inputs: Inputs, setup: Setup, *, dev: bool) -> None:
     stop = asyncio.Event()
     _catch_signals(stop)
     if not dev:
         await App(setup).serve(stop)
         return
-    async with _dev_servers(setup) as overlay:
+    async with _dev_servers(setup) as dev_settings:
         if not stop.is_set():
-            ready = _prepare(inputs, manifest, dev=True, overlay=overlay)
             from toolkit.cli.hints import show_hints
 
+            ready = inputs.prepare(setup.manifest, runtime_defaults=_DEV_DEFAULTS, dev_settings=dev_settings)
             await App(ready).serve(stop, on_started=lambda app: show_hints(app, sources=list(inputs.paths)))
 
 
 @asynccontextmanager
-async def _dev_servers(setup: Setup) -> AsyncIterator[Mapping[str, str]]:
-    """Real servers for the plugins without an address; yields the variables that lead to them."""
+async def _dev_servers(setup: Setup) -> AsyncIterator[Mapping[str, Mapping[str, str]]]:
+    """Real servers for the plugins without an address; yields, by prefix, the settings that lead to them."""
     needs = {
         prefix: plugin.dev
         for prefix, plugin in setup.plugins.items()
-        if plugin.dev is not None and not setup.config.plugins[prefix].given & set(plugin.dev.addressed_by)
+        if plugin.dev is not None and not setup.config.from_environment[prefix] & set(plugin.dev.addressed_by)
     }
     if not needs:
         yield {}
         return
-    from toolkit.devservices import open_dev_servers
+    from toolkit.devservices import DevServices
 
-    async with open_dev_servers(needs) as settings:
-        yield {
-            setup.config.variable(f"{prefix.upper()}_{name}"): text
-            for prefix, values in settings.items()
-            for name, text in values.items()
-        }
+    log = structlog.get_logger(service=setup.manifest.app.name if setup.manifest.app else "")
+    async with DevServices() as services:
+        settings = await services.start(needs)
+        for event in services.events:
+            log.info(DEV_SERVER_STARTED, **attrs.asdict(event))
+        yield settings
 
 
 def _catch_signals(stop: asyncio.Event) -> None:

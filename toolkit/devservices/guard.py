@@ -127,12 +127,12 @@ class Guard:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
                 signal.signal(number, signal.SIG_DFL)
             os.chdir(self.directory)
-            os.execve(request["argv"][0], request["argv"], request["environment"])
+            os.execve(request["argv"][0], request["argv"], request["environment"])  # noqa: S606
         except BaseException as error:  # noqa: BLE001 -- a forked child must not run on into its parent's code
             os.write(errors, str(error).encode())
         os._exit(127)
 
-    def poll(self, request: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+    def poll(self, request: dict[str, Any]) -> dict[str, Any]:
         """Whether the program still runs, or its exit status (negative: the signal that ended it)."""
         if self.pid is not None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)

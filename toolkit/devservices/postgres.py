@@ -136,9 +136,7 @@ class PostgresServer(Server):
     def create_database(self, name: str) -> DevServer:
         """Create an empty database of this name; the administrator owns it."""
         self._run_client("createdb", *self._address(), name)
-        return DevServer(
-            host=self.host, port=self.port, database=name, username=self.username, password=self.password
-        )
+        return DevServer(host=self.host, port=self.port, database=name, username=self.username, password=self.password)
 
     def drop_database(self, name: str) -> None:
         """Drop the database, ending the sessions that use it."""

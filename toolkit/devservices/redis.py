@@ -46,7 +46,7 @@ class RedisServer(Server):
             ]
         )
 
-    def _prepare(self, candidates: Sequence[Path], deadline: float) -> None:  # noqa: ARG002
+    def _prepare(self, candidates: Sequence[Path], deadline: float) -> None:
         self.binary = candidates[0]
 
     def _command(self) -> Sequence[str]:

@@ -90,6 +90,9 @@ class Supervised:
             raise
         finally:
             os.close(lock)
+        assert self._guard.stdin is not None  # noqa: S101 -- it is a pipe
+        assert self._guard.stdout is not None  # noqa: S101 -- it is a pipe
+        self._to_guard, self._from_guard = self._guard.stdin, self._guard.stdout
         self._answers = threading.Lock()
         self._closed = False
         #: The process id of the program that was started last; 0 before the first.
@@ -100,7 +103,7 @@ class Supervised:
         argv: Sequence[str],
         *,
         log: Path,
-        identity: Identity = Identity(),  # noqa: B008 -- a frozen value
+        identity: Identity = Identity(),
         environment: Mapping[str, str],
     ) -> None:
         """Start a program.
@@ -140,17 +143,16 @@ class Supervised:
     def close(self) -> None:
         """End the program and remove the directory; a second call does nothing."""
         self._closed = True
-        assert self._guard.stdin is not None and self._guard.stdout is not None  # noqa: S101 -- both are pipes
         # Not under the lock: a start that waits in another thread ends because of this.
         with contextlib.suppress(OSError):
-            self._guard.stdin.close()
+            self._to_guard.close()
         try:
             self._guard.wait(_ANSWER_TIMEOUT)
         except subprocess.TimeoutExpired:
             self._guard.kill()
             self._guard.wait()
         with self._answers:
-            self._guard.stdout.close()
+            self._from_guard.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _ask(self, **request: Any) -> dict[str, Any]:
@@ -167,14 +169,13 @@ class Supervised:
         return result
 
     def _exchange(self, request: bytes) -> bytes:
-        assert self._guard.stdin is not None and self._guard.stdout is not None  # noqa: S101 -- both are pipes
-        self._guard.stdin.write(request)
+        self._to_guard.write(request)
         answer = b""
         deadline = time.monotonic() + _ANSWER_TIMEOUT
         while not answer.endswith(b"\n"):
-            if not select.select([self._guard.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            if not select.select([self._from_guard], [], [], max(0.0, deadline - time.monotonic()))[0]:
                 return b""
-            data = os.read(self._guard.stdout.fileno(), 65536)
+            data = os.read(self._from_guard.fileno(), 65536)
             if not data:
                 return b""
             answer += data

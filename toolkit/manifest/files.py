@@ -9,11 +9,10 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 from toolkit.manifest.findings import Findings
 from toolkit.manifest.model import Location
-from toolkit.manifest.names import nearest
 from toolkit.manifest.sets import DescriptorSet, File
 from toolkit.manifest.source import SourceInfo
 
-__all__ = ["merge_sets"]
+__all__ = ["Doubt", "merge_sets"]
 
 _ANNOTATION_PATHS = frozenset(
     {
@@ -28,8 +27,19 @@ _OPTION_NAMES = frozenset({"plugins", "services", "runtime", "route"})
 _MAX_DRAWN = 12
 
 
-def merge_sets(sets: Sequence[DescriptorSet], findings: Findings) -> tuple[File, ...]:
-    """All files of all sets, each once, dependencies first.
+@attrs.frozen(kw_only=True)
+class Doubt:
+    """Two descriptors of one file that are not the same bytes; whether they mean the same is still open."""
+
+    kept: File
+    #: What reports call the set that has it.
+    kept_in: str
+    other: File
+    other_in: str
+
+
+def merge_sets(sets: Sequence[DescriptorSet], findings: Findings) -> tuple[tuple[File, ...], tuple[Doubt, ...]]:
+    """All files of all sets, each once, dependencies first; and the files that have two contents.
 
     A file that two sets carry must say the same in both, its source info aside. The files
     of ``google/protobuf`` and toolkit's annotations may differ: the first of the former is
@@ -37,22 +47,24 @@ def merge_sets(sets: Sequence[DescriptorSet], findings: Findings) -> tuple[File,
     has the same numbers there.
     """
     files: dict[str, File] = {}
+    labels: dict[str, str] = {}
     annotations: list[File] = []
-    conflicting: set[str] = set()
-    for file in (file for one in sets for file in one.files):
+    doubts: dict[tuple[str, bytes], Doubt] = {}
+    for label, file in ((one.label, file) for one in sets for file in one.files):
         if _declares_options(file.descriptor):
             annotations.append(file)
         known = files.setdefault(file.name, file)
-        if known is file or file.name in conflicting:
+        if known is file:
+            labels[file.name] = label
             continue
         if not known.source and file.source:
             files[file.name] = attrs.evolve(known, source=file.source)
-        if not _may_differ(file) and not _may_differ(known) and not _is_same(known, file):
-            conflicting.add(file.name)
-            _add_conflict(known, file, sets, findings)
+        if known.data != file.data and not _may_differ(file) and not _may_differ(known):
+            doubt = Doubt(kept=known, kept_in=labels[file.name], other=file, other_in=label)
+            doubts.setdefault((file.name, file.data), doubt)
     _keep_one_annotations_file(files, annotations)
     _check_imports(files, findings)
-    return _order(files, findings)
+    return _order(files, findings), tuple(doubts.values())
 
 
 def _declares_options(file: FileDescriptorProto) -> bool:
@@ -64,9 +76,7 @@ def _declares_options(file: FileDescriptorProto) -> bool:
 
 def _may_differ(file: File) -> bool:
     return (
-        file.name.startswith("google/protobuf/")
-        or file.name in _ANNOTATION_PATHS
-        or _declares_options(file.descriptor)
+        file.name.startswith("google/protobuf/") or file.name in _ANNOTATION_PATHS or _declares_options(file.descriptor)
     )
 
 
@@ -97,67 +107,6 @@ def _forward(name: str, target: str) -> File:
     )
 
 
-def _is_same(one: File, other: File) -> bool:
-    """Whether two compilers' results mean the same file."""
-    return one.data == other.data or _normalize(one.descriptor) == _normalize(other.descriptor)
-
-
-def _normalize(file: FileDescriptorProto) -> FileDescriptorProto:
-    """A copy without what compilers write differently: JSON names that follow from the names, the oldest syntax."""
-    copy = FileDescriptorProto()
-    copy.CopyFrom(file)
-    if copy.syntax == "proto2":
-        copy.ClearField("syntax")
-    messages = list(copy.message_type)
-    fields = list(copy.extension)
-    while messages:
-        message = messages.pop()
-        messages.extend(message.nested_type)
-        fields.extend(message.field)
-        fields.extend(message.extension)
-    for field in fields:
-        if field.json_name == _json_name(field.name):
-            field.ClearField("json_name")
-    return copy
-
-
-def _json_name(name: object) -> str:
-    """The lowerCamelCase that protoc gives to a field without ``json_name``."""
-    first, *rest = name.split("_") if isinstance(name, str) else ("",)
-    return first + "".join(part[:1].upper() + part[1:] for part in rest)
-
-
-def _add_conflict(known: File, file: File, sets: Sequence[DescriptorSet], findings: Findings) -> None:
-    holders = [one.label for one in sets if any(held.name == file.name for held in one.files)]
-    within = f"twice in {holders[0]}" if len(holders) == 1 else "in " + " and ".join(holders)
-    findings.add(
-        "conflicting_file",
-        f"the file is there {within}, with different content",
-        where=file.name,
-        why=_describe_difference(known.descriptor, file.descriptor),
-        fix="compile every set from the same version of the file, or all of them into one set",
-    )
-
-
-def _describe_difference(one: FileDescriptorProto, other: FileDescriptorProto) -> str:
-    """The first declaration that only one of the two has, or the first that differs."""
-    first, second = _normalize(one), _normalize(other)
-    for kind, ones, others in (
-        ("message", first.message_type, second.message_type),
-        ("enum", first.enum_type, second.enum_type),
-        ("service", first.service, second.service),
-        ("extension", first.extension, second.extension),
-    ):
-        left = {item.name: item for item in ones}
-        right = {item.name: item for item in others}
-        for name in (*left, *right):
-            if name not in left or name not in right:
-                return f"only one of them has the {kind} {name}"
-            if left[name] != right[name]:
-                return f"the {kind} {name} differs"
-    return ""
-
-
 def _check_imports(files: dict[str, File], findings: Findings) -> None:
     missing: dict[str, list[Location]] = {}
     for file in files.values():
@@ -165,13 +114,13 @@ def _check_imports(files: dict[str, File], findings: Findings) -> None:
             if name not in files:
                 missing.setdefault(name, []).append(file.source.location(path))
     for name, importers in missing.items():
+        others = importers[1:4]
         why = ""
-        if len(importers) > 1:
-            others = ", ".join(str(location) for location in importers[1:4])
-            rest = len(importers) - 4
-            why = f"imported by {others}" + (f" and {rest} more" if rest > 0 else "") + " as well"
-        elif near := nearest(name, files):
-            why = f"the nearest file that the set has is {near}"
+        if others:
+            rest = len(importers) - 1 - len(others)
+            why = f"{', '.join(map(str, others))}{f' and {rest} more' if rest else ''} import it, too"
+        elif elsewhere := next((held for held in files if held.endswith(f"/{_base(name)}") or held == _base(name)), ""):
+            why = f"the set has {elsewhere}: perhaps it was compiled from another folder than its importer expects"
         findings.add(
             "missing_import",
             f"imports {name}, which is not in the descriptor set",
@@ -180,6 +129,10 @@ def _check_imports(files: dict[str, File], findings: Findings) -> None:
             fix="compile with protoc --include_imports --descriptor_set_out=…, with buf build, "
             "or with: toolkit compile",
         )
+
+
+def _base(name: str) -> str:
+    return name.rpartition("/")[2]
 
 
 def _order(files: dict[str, File], findings: Findings) -> tuple[File, ...]:

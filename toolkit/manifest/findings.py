@@ -14,9 +14,13 @@ _MOST = 100
 
 
 class Findings:
-    """Problems in the order in which they were found; the same one twice counts once."""
+    """Problems in the order in which they were found; the same one twice counts once.
 
-    def __init__(self) -> None:
+    With ``keep=False`` they are forgotten: what is not served may be as it likes.
+    """
+
+    def __init__(self, *, keep: bool = True) -> None:
+        self._keep = keep
         self._problems: dict[Problem, None] = {}
 
     def __len__(self) -> int:
@@ -28,6 +32,8 @@ class Findings:
         Raises:
             ManifestError: there are so many that looking for more would help nobody.
         """
+        if not self._keep:
+            return
         self._problems[Problem(code=f"manifest.{code}", what=what, where=str(where), why=why, fix=fix)] = None
         if len(self._problems) >= _MOST:
             more = Problem(code="manifest.more", what=f"reading stopped after {_MOST} problems; there may be more")

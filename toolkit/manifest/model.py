@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -121,6 +121,8 @@ class RouteDeclaration:
     http_proxy: ProxyTarget | None = None
     websocket_proxy: ProxyTarget | None = None
     websocket: bool = False
+    #: Where the option is set; None for a method without one.
+    location: Location | None = None
 
     @property
     def is_routed(self) -> bool:
@@ -151,6 +153,10 @@ class MethodDeclaration:
     cardinality: Cardinality
     route: RouteDeclaration = attrs.field(factory=RouteDeclaration)
     http: tuple[HttpRule, ...] = ()
+    #: ``idempotency_level = NO_SIDE_EFFECTS``: it only reads.
+    side_effect_free: bool = False
+    #: ``idempotency_level = IDEMPOTENT`` or ``NO_SIDE_EFFECTS``: calling it twice does no harm.
+    idempotent: bool = False
     #: The comment above the method, when the set has source info.
     comment: str = ""
     location: Location
@@ -203,6 +209,7 @@ class Manifest:
     files: tuple[str, ...]
     #: Holds exactly this manifest's files; nothing is added to protobuf's default pool.
     pool: DescriptorPool = attrs.field(repr=False)
+    _locate: Callable[[str], Location | None] = attrs.field(repr=False, default=lambda _full_name: None)
 
     @property
     def served(self) -> tuple[ServiceDeclaration, ...]:
@@ -230,3 +237,7 @@ class Manifest:
         """
         message_class: Any = message_factory.GetMessageClass(self.pool.FindMessageTypeByName(full_name))
         return message_class  # type: ignore[no-any-return]
+
+    def location_of(self, full_name: str) -> Location | None:
+        """Where the message, field, enum, service or method ``full_name`` is declared; None when nothing is."""
+        return self._locate(full_name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
@@ -13,9 +13,9 @@ from google.protobuf.message import DecodeError
 from toolkit.manifest.findings import Findings
 from toolkit.manifest.model import Location
 from toolkit.manifest.sets import File
-from toolkit.manifest.source import find_path
+from toolkit.manifest.source import Path, find_path
 
-__all__ = ["build_pool"]
+__all__ = ["build_pool", "locate"]
 
 _PREAMBLE = "Couldn't build proto file into descriptor pool: "
 _DUPLICATE = re.compile(r"duplicate symbol '([^']+)'")
@@ -72,6 +72,19 @@ def _explain(reason: str, file: File, earlier: Sequence[File], findings: Finding
     )
 
 
+def locate(full_name: str, pool: DescriptorPool, files: Mapping[str, File]) -> Location | None:
+    """Where ``full_name`` is declared, or None when the set has nothing of that name."""
+    # The pool does not find methods by name, but their services.
+    for name in (full_name, full_name.rpartition(".")[0]):
+        try:
+            file = files[pool.FindFileContainingSymbol(name).name]
+        except KeyError:
+            continue
+        path = _path_of(file.descriptor, full_name)
+        return None if path is None else file.source.location(path)
+    return None
+
+
 def _find_declaration(full_name: str, files: Sequence[File]) -> Location | None:
     for file in files:
         if (path := _path_of(file.descriptor, full_name)) is not None:
@@ -84,6 +97,6 @@ def _locate(file: File, full_name: str) -> Location:
     return Location(file.name) if path is None else file.source.location(path)
 
 
-def _path_of(file: FileDescriptorProto, full_name: str) -> tuple[int, ...] | None:
+def _path_of(file: FileDescriptorProto, full_name: str) -> Path | None:
     package = f"{file.package}." if file.package else ""
     return find_path(file, full_name.removeprefix(package)) if full_name.startswith(package) else None

@@ -1,5 +1,90 @@
-"""Placeholder until the reader lands."""
-from toolkit.manifest.model import Manifest
-def read_manifest(*sets: bytes, services: tuple[str, ...] = ()) -> Manifest:
-    """Placeholder."""
-    raise NotImplementedError
+"""The reader: FileDescriptorSets in, one Manifest out, or everything that is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from toolkit.manifest.conflicts import check_doubts
+from toolkit.manifest.files import merge_sets
+from toolkit.manifest.findings import Findings
+from toolkit.manifest.model import Manifest, ServiceDeclaration
+from toolkit.manifest.options import OptionReader, Options
+from toolkit.manifest.plugins import (
+    check_names,
+    check_needs,
+    merge_apps,
+    merge_clients,
+    merge_plugins,
+    read_plugins,
+)
+from toolkit.manifest.pool import build_pool, locate
+from toolkit.manifest.services import check_proxies, choose_served, declare_service, find_services
+from toolkit.manifest.sets import parse_set
+
+__all__ = ["read_manifest"]
+
+_FILE_OPTIONS = (8,)
+
+
+def read_manifest(*sets: bytes, services: Sequence[str] = (), names: Sequence[str] = ()) -> Manifest:
+    """Read FileDescriptorSets, as protoc, buf and ``toolkit compile`` write them, as one manifest.
+
+    ``services`` are the full names of the services to serve, instead of those that the sets
+    mean. ``names`` are what reports call the sets, e.g. their files; by default their number.
+
+    Raises:
+        ManifestError: with all that is wrong, each problem with its place.
+    """
+    findings = Findings()
+    if not sets:
+        findings.add("no_set", "no descriptor set was given", fix="toolkit compile service.proto -o service.pb")
+    labels = [_label(index, len(sets), names) for index in range(len(sets))]
+    parsed = [parse_set(data, label, findings) for data, label in zip(sets, labels, strict=True)]
+    findings.check()
+    whole = [one for one in parsed if one is not None]
+    files, doubts = merge_sets(whole, findings)
+    findings.check()
+    pool = build_pool(files, findings)
+    check_doubts(doubts, pool, findings)
+    findings.check()
+    reader = OptionReader(pool)
+    found = find_services(files, reader)
+    served = choose_served(found, whole, services, findings)
+    declared: list[ServiceDeclaration] = []
+    options: dict[str, list[tuple[str, Options]]] = {}
+    for service in found:
+        mine = service.full_name in served
+        # What is wrong with other people's services is no reason to refuse ours.
+        kept = findings if mine else Findings(keep=False)
+        declaration, service_options = declare_service(service, pool, reader, kept, served=mine)
+        declared.append(declaration)
+        if mine:
+            options.setdefault(service.file.name, []).append((service.full_name, service_options))
+    check_proxies(declared, findings)
+    ours = [
+        (reader.read("File", file.descriptor.options, file.source, _FILE_OPTIONS, findings), options[file.name])
+        for file in files
+        if file.name in options
+    ]
+    plugins = merge_plugins((one for each in ours for one in read_plugins(*each, findings)), findings)
+    clients = merge_clients((file for file, _ in ours), findings)
+    app = merge_apps((file for file, _ in ours), findings)
+    check_names(plugins, clients, findings)
+    check_needs(plugins, findings)
+    findings.check()
+    sources = {file.name: file for file in files}
+    return Manifest(
+        services=tuple(declared),
+        plugins=plugins,
+        clients=clients,
+        app=app,
+        files=tuple(sources),
+        pool=pool,
+        locate=lambda full_name: locate(full_name, pool, sources),
+    )
+
+
+def _label(index: int, count: int, names: Sequence[str]) -> str:
+    if index < len(names):
+        return names[index]
+    return "descriptor set" if count == 1 else f"descriptor set {index + 1}"

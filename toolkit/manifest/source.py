@@ -52,14 +52,18 @@ class SourceInfo:
         with braces; buf knows that, but not the elements of a list in brackets. Whatever
         encloses the element, or stands before it in the same list, is the next best.
         """
+        whole = (*options, number)
+        path = (*whole, *rest)
         candidates: list[Path] = []
-        path = (*options, number, *rest)
-        while len(path) > len(options):
+        while len(path) > len(whole):
             candidates.append(path)
-            if path[-1] > 0 and len(path) > len(options) + 1:
-                # An index: the elements before it, the nearest first, a bounded number of them.
-                candidates.extend((*path[:-1], index) for index in range(path[-1] - 1, max(-1, path[-1] - 100), -1))
+            # An index: the elements before it, the nearest first, a bounded number of them.
+            candidates.extend((*path[:-1], index) for index in range(path[-1] - 1, max(-1, path[-1] - 100), -1))
             path = path[:-1]
+        candidates.append(whole)
+        # Statements like `option (toolkit.app).name = …` leave no entry for the option as a whole.
+        inside = (known for known in self._read() if known[: len(whole)] == whole)
+        candidates.extend(inside)
         # The line of the first option of all would mislead; that of the service or method does not.
         if len(options) > 1:
             candidates.append(options[:-1])

@@ -180,7 +180,7 @@ class App:
                 max_receive_message_size=runtime.grpc_server_max_receive_message_size,
                 max_send_message_size=runtime.grpc_server_max_send_message_size,
                 max_concurrent_calls=runtime.grpc_server_max_concurrent_calls,
-                port_variable=self.config.variable("GRPC_SERVER_PORT"),
+                port_variable=self.setup.variable("GRPC_SERVER_PORT"),
             ),
             self.manifest,
             self.dispatcher.endpoints,
@@ -192,9 +192,9 @@ class App:
         instance = supervisor.instance
         at = f" at {supervisor.address}" if supervisor.address else ""
         names = instance.plugin.dev.addressed_by if instance.plugin.dev else ()
-        variables = ", ".join(self.config.variable(f"{declaration.prefix.upper()}_{name}") for name in names)
+        variables = ", ".join(self.setup.variable(declaration.prefix, name) for name in names)
         cure = f"start the server, or say where it is ({variables})" if variables else "start what it connects to"
-        critical = self.config.variable(f"{declaration.prefix.upper()}_CRITICAL")
+        critical = self.setup.variable(declaration.prefix, "CRITICAL")
         return Problem(
             code="plugin.unavailable",
             where=str(declaration.location),
@@ -212,7 +212,7 @@ class App:
         runtime = self.config.runtime
         deadline = began + runtime.shutdown_timeout
         self.log.info(events.SERVICE_STOPPING, reason=reason)
-        self.health.set_all(serving=False)
+        self.health.drain()
         errors = await self._run_each("on_draining", self._requests.draining, _STOP_HOOK_TIMEOUT)
         if self._server is not None and runtime.shutdown_drain_delay:
             await asyncio.sleep(min(runtime.shutdown_drain_delay, runtime.shutdown_timeout / 2))
@@ -246,7 +246,7 @@ class App:
             errors += await self._run_each("on_stop", self._dispatcher.stop_hooks, _STOP_HOOK_TIMEOUT)
         try:
             await run_bounded(self._stack.aclose, timeout=_COMPONENTS_CLOSE_TIMEOUT)
-        except Exception as error:  # noqa: BLE001 -- a component's close must not keep the plugins open
+        except Exception as error:
             errors.append(describe_cause(error))
             self.log.exception(events.HOOK_FAILED, hook="components", cause=errors[-1])
         self._dispatcher = None
@@ -255,7 +255,7 @@ class App:
         return errors
 
     async def _roll_back(self) -> None:
-        self.health.set_all(serving=False)
+        self.health.drain()
         self._enter(Phase.ON_STOP)
         await self._finish_calls(0.0)
         await self._close()
@@ -322,7 +322,7 @@ class App:
         began = time.monotonic()
         try:
             await run_bounded(hook, timeout=timeout)
-        except Exception as error:  # noqa: BLE001 -- the boundary to the service's own hooks
+        except Exception as error:
             cause = describe_cause(error)
             self.log.error(events.HOOK_FAILED, kind=kind, hook=_hook_name(hook), cause=cause, exc_info=error)
             return error

@@ -39,3 +39,6 @@ HOOK_COMPLETED: Final = "toolkit.hook_completed"
 HOOK_FAILED: Final = "toolkit.hook_failed"
 #: Calls were still running when the stop's patience ended, and were cancelled: ``calls``.
 CALLS_CANCELLED: Final = "toolkit.calls_cancelled"
+
+#: ``--dev`` started a server: ``kind``, ``host``, ``port``, ``binary``, ``seconds``, ``databases``.
+DEV_SERVER_STARTED: Final = "toolkit.dev_server_started"

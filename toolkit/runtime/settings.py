@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Final, Literal, TypeVar, dataclass_transform
+from typing import Final, Literal, TypeVar, dataclass_transform
 
 import attrs
 from attrs import validators

@@ -11,7 +11,7 @@ import attrs
 from toolkit.errors import BindingError, CheckError, ConfigError, Problem
 from toolkit.manifest import Manifest, ServerKind
 from toolkit.plugins import Plugin
-from toolkit.runtime.config import Config, EnvFile, EnvPrefix, pick_env_prefix, read_config
+from toolkit.runtime.config import Config, EnvFile, EnvPrefix, join_names, pick_env_prefix, read_config
 from toolkit.runtime.discovery import discover_plugins
 from toolkit.runtime.handlers import HandlerSet, load_handlers
 from toolkit.runtime.plan import Plan, bind
@@ -34,6 +34,10 @@ class Setup:
     warnings: tuple[Problem, ...]
     #: What the manifest declares and this version does not serve, one sentence each.
     not_served: tuple[str, ...]
+
+    def variable(self, *parts: str) -> str:
+        """The full name of a variable: ``variable("pgsql", "HOST")`` is ``USER_SERVICE_PGSQL_HOST``."""
+        return join_names(self.env_prefix.value, *parts)
 
     def raise_problems(self) -> None:
         """Raise everything that is wrong as one report.
@@ -62,6 +66,7 @@ def prepare(
     env_prefix: str | None = None,
     project_env_prefix: str | None = None,
     runtime_defaults: Mapping[str, str] | None = None,
+    dev_settings: Mapping[str, Mapping[str, str]] | None = None,
     replacements: Mapping[str, Plugin[Any, Any]] | None = None,
     strict_env: bool = False,
     allow_unimplemented: bool = False,
@@ -82,6 +87,7 @@ def prepare(
         env_files=env_files,
         app_settings=tuple(sorted(plan.settings | found.settings, key=lambda cls: cls.__qualname__)),
         runtime_defaults=runtime_defaults or {},
+        dev_settings=dev_settings or {},
         strict=strict_env,
     )
     missing = () if modules or unhandled or allow_unimplemented else _no_handlers(manifest, found)
@@ -93,7 +99,7 @@ def prepare(
         plan=plan,
         handler_modules=tuple(item if isinstance(item, str) else item.__name__ for item in modules),
         problems=(*discovery.problems, *config.problems, *found.problems, *missing, *plan.problems),
-        warnings=(*prefix.warnings, *config.warnings, *plan.warnings),
+        warnings=(*config.warnings, *plan.warnings),
         not_served=tuple(_list_not_served(manifest, plan)),
     )
 

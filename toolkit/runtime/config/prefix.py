@@ -82,7 +82,7 @@ def _from_service(manifest: Manifest) -> EnvPrefix:
     served = manifest.served
     first = served[0]
     value = upper_snake(first.name)
-    warnings = ()
+    warnings: tuple[Problem, ...] = ()
     if len(served) > 1:
         warnings = (
             Problem(

@@ -166,7 +166,7 @@ def sections_of(
         if plugin is not None:
             sections.append(plugin_section(declaration, plugin, env_prefix))
             sections.append(common_section(declaration, plugin, env_prefix))
-    sections.extend(app_section(cls, env_prefix) for cls in app_settings)
+    sections.extend(app_section(cls, env_prefix) for cls in dict.fromkeys(app_settings))
     return (*sections, runtime_section(env_prefix))
 
 

@@ -35,9 +35,7 @@ class ServiceLinks:
     notices: tuple[Problem, ...]
 
 
-def find_service_links(
-    environ: Mapping[str, str], *, legal: Collection[str], prefixes: Sequence[str]
-) -> ServiceLinks:
+def find_service_links(environ: Mapping[str, str], *, legal: Collection[str], prefixes: Sequence[str]) -> ServiceLinks:
     """Recognise the links in ``environ`` that meet a ``legal`` name or lie under one of ``prefixes``.
 
     A legal name is a link only with a link's value; below a prefix the form of the name
@@ -64,9 +62,7 @@ def _linked_hosts(environ: Mapping[str, str]) -> dict[str, set[str]]:
     return hosts
 
 
-def _legal_link(
-    name: str, value: str, environ: Mapping[str, str], hosts: Mapping[str, set[str]]
-) -> str | None:
+def _legal_link(name: str, value: str, environ: Mapping[str, str], hosts: Mapping[str, set[str]]) -> str | None:
     port = _PORT.fullmatch(name)
     if port is not None and _URL.fullmatch(value):
         return port["root"]

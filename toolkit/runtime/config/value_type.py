@@ -119,21 +119,23 @@ def read_value_type(cls: type, field: attrs.Attribute[Any]) -> ValueType:
 
 
 def _evaluate(cls: type, field: attrs.Attribute[Any]) -> Any:
-    if not isinstance(field.type, str):
-        if field.type is None:
-            raise UnsupportedTypeError("it has no annotation")
-        return field.type
+    # attrs declares its type as a class, and keeps whatever the annotation is.
+    annotation: Any = field.type
+    if annotation is None:
+        raise UnsupportedTypeError("it has no annotation")
+    if not isinstance(annotation, str):
+        return annotation
     owner = next(base for base in cls.__mro__ if field.name in getattr(base, "__annotations__", {}))
     # A class of its own evaluates one annotation in the owner's module; get_type_hints of the
     # owner itself would fail for all fields when one name is missing.
-    lone = type("lone", (), {"__annotations__": {"field": field.type}, "__module__": owner.__module__})
+    lone = type("lone", (), {"__annotations__": {"field": annotation}, "__module__": owner.__module__})
     try:
         hints = typing.get_type_hints(lone, localns=dict(vars(owner)), include_extras=True)
     except (NameError, AttributeError, SyntaxError, TypeError) as error:
         module = sys.modules.get(owner.__module__)
         place = getattr(module, "__file__", None) or owner.__module__
         raise UnsupportedTypeError(
-            f"its annotation {field.type!r} cannot be evaluated in {Path(place).name}: {error}"
+            f"its annotation {annotation!r} cannot be evaluated in {Path(place).name}: {error}"
         ) from error
     return hints["field"]
 
@@ -194,4 +196,6 @@ def _item(container: Any, arguments: tuple[Any, ...], whole: Any) -> Any:
 
 
 def _name(annotation: Any) -> str:
-    return annotation.__qualname__ if isinstance(annotation, type) and not typing.get_args(annotation) else str(annotation)
+    return (
+        annotation.__qualname__ if isinstance(annotation, type) and not typing.get_args(annotation) else str(annotation)
+    )

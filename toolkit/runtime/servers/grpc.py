@@ -75,8 +75,7 @@ class GrpcServer:
             StartupError: the port is taken, or the address is not one of this machine's.
         """
         settings = self._settings
-        if settings.port:
-            await self._probe()
+        await self._probe()
         server = aio.server(
             handlers=(_Router(self._handlers, self._builtin.handlers, self._calls),),
             options=(
@@ -89,8 +88,9 @@ class GrpcServer:
         try:
             self._port = server.add_insecure_port(_join(settings.listen, settings.port))
         except RuntimeError:
+            # Somebody was quicker.
             await self._probe()
-            raise self._cannot_listen("the engine could not bind it") from None
+            raise self._cannot_listen_there("the gRPC engine could not bind it") from None
         await server.start()
         self._server = server
 
@@ -112,40 +112,48 @@ class GrpcServer:
     async def _probe(self) -> None:
         # Of a bind that fails, grpc says no cause, and prints lines of its own.
         settings = self._settings
-        loop = asyncio.get_running_loop()
-        try:
-            found = await loop.getaddrinfo(settings.listen, settings.port, type=socket.SOCK_STREAM)
-        except OSError:
-            raise self._cannot_listen("the host's name is not known here") from None
-        for family, kind, protocol, _, address in found:
+        failures: list[int] = []
+        addresses = await self._resolve()
+        for family, kind, protocol, _, address in addresses:
             try:
                 with socket.socket(family, kind, protocol) as probe:
                     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                     probe.bind(address)
                     probe.listen()
             except OSError as error:
-                raise self._cannot_listen(_BIND_ERRORS.get(error.errno or 0, os.strerror(error.errno or 0))) from None
+                failures.append(error.errno or 0)
+        variable = settings.port_variable
+        fix = f"set {variable} to a free port; 0 picks one"
+        if errno.EADDRINUSE in failures:
+            raise self._cannot_listen(variable, "the port is in use by another process", fix)
+        if errno.EACCES in failures:
+            raise self._cannot_listen(variable, "this user may not listen on the port", fix)
+        # A name may stand for addresses of which this machine has only some.
+        if len(failures) == len(addresses):
+            reasons = {_REASONS.get(failure) or os.strerror(failure).lower() for failure in failures}
+            raise self._cannot_listen_there("; ".join(sorted(reasons)))
 
-    def _cannot_listen(self, reason: str) -> StartupError:
-        variable = self._settings.port_variable
-        listen_variable = variable.removesuffix("PORT") + "LISTEN"
-        return StartupError(
-            [
-                Problem(
-                    code="config.cannot_listen",
-                    where=variable,
-                    what=f"cannot listen on {_join(self._settings.listen, self._settings.port)}: {reason}",
-                    fix=f"set {variable} to a free port (0 picks one), or {listen_variable} to another address",
-                )
-            ]
-        )
+    async def _resolve(self) -> list[tuple[Any, ...]]:
+        host, port = self._settings.listen, self._settings.port
+        try:
+            try:
+                return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+            except socket.gaierror:
+                return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except OSError:
+            raise self._cannot_listen_there("the host's name is not known here") from None
+
+    def _cannot_listen_there(self, reason: str) -> StartupError:
+        variable = self._settings.port_variable.removesuffix("PORT") + "LISTEN"
+        fix = f"set {variable} to an address of this machine, or to 0.0.0.0 for all of them"
+        return self._cannot_listen(variable, reason, fix)
+
+    def _cannot_listen(self, variable: str, reason: str, fix: str) -> StartupError:
+        what = f"cannot listen on {_join(self._settings.listen, self._settings.port)}: {reason}"
+        return StartupError([Problem(code="config.cannot_listen", where=variable, what=what, fix=fix)])
 
 
-_BIND_ERRORS = {
-    errno.EADDRINUSE: "the port is in use by another process",
-    errno.EADDRNOTAVAIL: "the address is not one of this machine's",
-    errno.EACCES: "this user may not use the port",
-}
+_REASONS = {errno.EADDRNOTAVAIL: "the address is not one of this machine's"}
 
 
 class _Router(grpc.GenericRpcHandler):

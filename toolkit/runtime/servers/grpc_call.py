@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import grpc
 import structlog
@@ -18,8 +18,8 @@ from toolkit.runtime.dispatch import Codec, Endpoint
 
 __all__ = ["Calls", "GrpcContext", "RequestStream", "abort_handler", "end_with", "endpoint_handler"]
 
-Handler = grpc.RpcMethodHandler[bytes, bytes]
-Servicer = aio.ServicerContext[bytes, bytes]
+Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
+Servicer: TypeAlias = "aio.ServicerContext[bytes, bytes]"
 
 #: Something escaped that dispatch should have turned into a status: ``method``.
 CALL_FAILED = "toolkit.grpc_call_failed"

@@ -62,14 +62,14 @@ class _Reflection:
         if asked is None:
             _fail(response, Code.INVALID_ARGUMENT, "the request asks for nothing that this server knows")
             return
-        value = getattr(request, asked)
-        for pool in (self._pool, _builtin_pool()):
+        query, value = _QUERIES[asked], getattr(request, asked)
+        try:
             try:
-                _QUERIES[asked](pool, value, response)
+                query(self._pool, value, response)
             except KeyError:
-                continue
-            return
-        _fail(response, Code.NOT_FOUND, f"{_describe(value)} is not known here")
+                query(_builtin_pool(), value, response)
+        except KeyError:
+            _fail(response, Code.NOT_FOUND, f"{_describe(value)} is not known here")
 
 
 def _find_file(pool: DescriptorPool, name: str, response: Any) -> None:
@@ -77,7 +77,14 @@ def _find_file(pool: DescriptorPool, name: str, response: Any) -> None:
 
 
 def _find_symbol(pool: DescriptorPool, symbol: str, response: Any) -> None:
-    _add_files(pool.FindFileContainingSymbol(symbol), response)
+    try:
+        file = pool.FindFileContainingSymbol(symbol)
+    except KeyError:
+        # A pool finds no methods by their names, but tools ask for them.
+        service_name, _, method = symbol.rpartition(".")
+        service = pool.FindServiceByName(service_name)
+        file = service.methods_by_name[method].containing_service.file
+    _add_files(file, response)
 
 
 def _find_extension(pool: DescriptorPool, extension: Any, response: Any) -> None:
@@ -152,7 +159,8 @@ def _rename_package(file: Any, package: str) -> None:
     file.ClearField("options")
     for message in file.message_type:
         for field in message.field:
-            field.type_name = field.type_name.replace(old, f".{package}.")
+            if field.type_name:
+                field.type_name = field.type_name.replace(old, f".{package}.")
     for service in file.service:
         for method in service.method:
             method.input_type = method.input_type.replace(old, f".{package}.")

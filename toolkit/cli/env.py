@@ -1,0 +1,144 @@
+"""``toolkit env``: every legal variable as a table, as a ready ``.env.example``, or as JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import textwrap
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Final, Literal
+
+import attrs
+
+from toolkit.runtime.config import Config, Variable
+
+__all__ = ["EnvFormat", "render_env"]
+
+EnvFormat = Literal["table", "dotenv", "json"]
+
+_HEADINGS: Final = ("variable", "type", "default", "required", "secret", "origin", "description")
+#: What an unquoted value of an env file may be made of, for every reader of such files.
+_UNQUOTED: Final = re.compile(r"[A-Za-z0-9_.,:/@%+=|-]*")
+_COMMENT_WIDTH: Final = 100
+
+
+def render_env(
+    config: Config,
+    format: EnvFormat = "table",  # noqa: A002 -- the option's own name
+    *,
+    show_all: bool = False,
+    width: int | None = None,
+) -> str:
+    """The variables of ``config``; the value of a secret is in none of the formats.
+
+    ``show_all`` adds what every plugin has and what the runtime itself reads. ``width``
+    is that of the terminal that the table is drawn on by rich, in colour; without it, or
+    without rich, the table is aligned plain text with a line for each variable.
+    """
+    shown = [variable for variable in config.variables if show_all or variable.kind in ("plugin", "app")]
+    if format == "json":
+        return _render_json(shown)
+    if format == "dotenv":
+        return _render_dotenv(shown)
+    table = _draw_table(shown, width) if width is not None else None
+    if table is None:
+        table = _align_table(shown)
+    hidden = len(config.variables) - len(shown)
+    return f"{table}\n{hidden} more with --all\n" if hidden else table
+
+
+def _render_json(variables: Iterable[Variable]) -> str:
+    documents = []
+    for variable in variables:
+        document = attrs.asdict(variable)
+        if variable.secret:
+            # A mask is for people; a machine is told that there is a value, by `is_set`.
+            del document["value"], document["default"]
+        documents.append(document)
+    return json.dumps(documents, indent=2) + "\n"
+
+
+def _render_dotenv(variables: Iterable[Variable]) -> str:
+    lines = ["# Every variable of the service. What has a comment sign before it may stay out: its default is shown."]
+    for owner, group in groupby(variables, key=lambda variable: variable.owner):
+        lines.extend(["", f"# --- {_one_line(owner)}"])
+        for variable in group:
+            lines.extend(["", *_comment(variable)])
+            assignment = f"{variable.name}={_quote(variable.default)}"
+            lines.append(assignment if variable.required else f"#{assignment}")
+    return "\n".join(lines) + "\n"
+
+
+def _comment(variable: Variable) -> list[str]:
+    notes = [variable.type]
+    if variable.required:
+        notes.append("required")
+    if variable.secret:
+        notes.append(f"secret; {variable.file_name} names a file to read it from")
+    text = f"{_one_line(variable.help)} ({', '.join(notes)})".strip()
+    return textwrap.wrap(text, _COMMENT_WIDTH, initial_indent="# ", subsequent_indent="# ", break_long_words=False)
+
+
+def _quote(text: str) -> str:
+    if _UNQUOTED.fullmatch(text):
+        return text
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def _rows(variables: Iterable[Variable]) -> list[tuple[str, ...]]:
+    return [
+        (
+            variable.name,
+            variable.type,
+            _one_line(variable.default),
+            "yes" if variable.required else "",
+            "yes" if variable.secret else "",
+            variable.origin,
+            _one_line(variable.help),
+        )
+        for variable in variables
+    ]
+
+
+def _align_table(variables: Sequence[Variable]) -> str:
+    rows = [tuple(heading.upper() for heading in _HEADINGS), *_rows(variables)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _draw_table(variables: Sequence[Variable], width: int) -> str | None:
+    """The table drawn by rich, or None where rich is not installed."""
+    try:
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+    except ImportError:
+        return None
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in _HEADINGS:
+        # A name that is cut cannot be copied: the other columns give way.
+        table.add_column(heading, overflow="fold", no_wrap=heading == "variable")
+    for owner, group in groupby(variables, key=lambda variable: variable.owner):
+        table.add_section()
+        table.add_row(Text(owner, style="bold"))
+        for variable, row in zip(*_with_rows(group), strict=True):
+            style = "bold yellow" if variable.required and not variable.is_set else ""
+            table.add_row(*(Text(cell) for cell in row), style=style)
+    page = io.StringIO()
+    Console(file=page, width=width, force_terminal=True).print(table)
+    return page.getvalue()
+
+
+def _with_rows(variables: Iterable[Variable]) -> tuple[list[Variable], list[tuple[str, ...]]]:
+    listed = list(variables)
+    return listed, _rows(listed)
+
+
+def _one_line(text: str) -> str:
+    joined = " ".join(text.split("\n"))
+    return joined if joined.isprintable() else ascii(joined)[1:-1]
