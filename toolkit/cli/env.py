@@ -10,8 +10,6 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Final, Literal
 
-import attrs
-
 from toolkit.runtime.config import Config, Variable
 
 __all__ = ["EnvFormat", "render_env"]
@@ -22,6 +20,8 @@ _HEADINGS: Final = ("variable", "type", "default", "required", "secret", "origin
 #: What an unquoted value of an env file may be made of, for every reader of such files.
 _UNQUOTED: Final = re.compile(r"[A-Za-z0-9_.,:/@%+=|-]*")
 _COMMENT_WIDTH: Final = 100
+#: Narrower terminals cannot show seven columns, one of them with names of forty characters.
+_WIDE: Final = 130
 
 
 def render_env(
@@ -42,7 +42,7 @@ def render_env(
         return _render_json(shown)
     if format == "dotenv":
         return _render_dotenv(shown)
-    table = _draw_table(shown, width) if width is not None else None
+    table = _draw_tables(shown, width) if width is not None else None
     if table is None:
         table = _align_table(shown)
     hidden = len(config.variables) - len(shown)
@@ -50,13 +50,25 @@ def render_env(
 
 
 def _render_json(variables: Iterable[Variable]) -> str:
-    documents = []
-    for variable in variables:
-        document = attrs.asdict(variable)
-        if variable.secret:
-            # A mask is for people; a machine is told that there is a value, by `is_set`.
-            del document["value"], document["default"]
-        documents.append(document)
+    documents = [
+        {
+            "variable": variable.name,
+            "kind": variable.kind,
+            "section": variable.section,
+            "setting": variable.setting,
+            "type": variable.type,
+            # A mask is for people; a machine reads in `set` whether there is a value.
+            "default": None if variable.secret else variable.default,
+            "required": variable.required,
+            "secret": variable.secret,
+            "file_variable": variable.file_name or None,
+            "set": variable.is_set,
+            "origin": variable.origin,
+            "value": None if variable.secret else variable.value,
+            "description": variable.help,
+        }
+        for variable in variables
+    ]
     return json.dumps(documents, indent=2) + "\n"
 
 
@@ -88,30 +100,27 @@ def _quote(text: str) -> str:
     return f"'{escaped}'"
 
 
-def _rows(variables: Iterable[Variable]) -> list[tuple[str, ...]]:
-    return [
-        (
-            variable.name,
-            variable.type,
-            _one_line(variable.default),
-            "yes" if variable.required else "",
-            "yes" if variable.secret else "",
-            variable.origin,
-            _one_line(variable.help),
-        )
-        for variable in variables
-    ]
+def _row(variable: Variable) -> tuple[str, ...]:
+    return (
+        variable.name,
+        variable.type,
+        _one_line(variable.default),
+        "yes" if variable.required else "",
+        "yes" if variable.secret else "",
+        variable.origin,
+        _one_line(variable.help),
+    )
 
 
-def _align_table(variables: Sequence[Variable]) -> str:
-    rows = [tuple(heading.upper() for heading in _HEADINGS), *_rows(variables)]
+def _align_table(variables: Iterable[Variable]) -> str:
+    rows = [tuple(heading.upper() for heading in _HEADINGS), *(_row(variable) for variable in variables)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join(lines) + "\n"
 
 
-def _draw_table(variables: Sequence[Variable], width: int) -> str | None:
-    """The table drawn by rich, or None where rich is not installed."""
+def _draw_tables(variables: Sequence[Variable], width: int) -> str | None:
+    """A table for each declaration, drawn by rich; None where rich is not installed."""
     try:
         from rich import box
         from rich.console import Console
@@ -119,24 +128,35 @@ def _draw_table(variables: Sequence[Variable], width: int) -> str | None:
         from rich.text import Text
     except ImportError:
         return None
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in _HEADINGS:
-        # A name that is cut cannot be copied: the other columns give way.
-        table.add_column(heading, overflow="fold", no_wrap=heading == "variable")
-    for owner, group in groupby(variables, key=lambda variable: variable.owner):
-        table.add_section()
-        table.add_row(Text(owner, style="bold"))
-        for variable, row in zip(*_with_rows(group), strict=True):
-            style = "bold yellow" if variable.required and not variable.is_set else ""
-            table.add_row(*(Text(cell) for cell in row), style=style)
     page = io.StringIO()
-    Console(file=page, width=width, force_terminal=True).print(table)
+    console = Console(file=page, width=width, force_terminal=True)
+    wide = width >= _WIDE
+    names = max((len(variable.name) for variable in variables), default=0)
+    for owner, group in groupby(variables, key=lambda variable: variable.owner):
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=True)
+        for heading in _HEADINGS if wide else ("variable", "description"):
+            # A name that is cut cannot be copied: the other columns give way.
+            fixed = {"variable": names, "required": 8, "secret": 6}.get(heading)
+            ratio = 1 if heading == "description" else None
+            table.add_column(heading, overflow="fold", width=fixed, ratio=ratio, no_wrap=heading == "variable")
+        for variable in group:
+            cells = _row(variable) if wide else (variable.name, _describe(variable))
+            style = "bold yellow" if variable.required and not variable.is_set else ""
+            table.add_row(*(Text(cell) for cell in cells), style=style)
+        console.print(Text(owner, style="bold"))
+        console.print(table)
     return page.getvalue()
 
 
-def _with_rows(variables: Iterable[Variable]) -> tuple[list[Variable], list[tuple[str, ...]]]:
-    listed = list(variables)
-    return listed, _rows(listed)
+def _describe(variable: Variable) -> str:
+    """What the wide table has in columns, as a sentence."""
+    parts = [variable.type]
+    if variable.default:
+        parts.append(f"default {_one_line(variable.default)}")
+    parts.extend(note for note in ("required", "secret") if getattr(variable, note))
+    if variable.is_set:
+        parts.append(f"set: {variable.origin}")
+    return "\n".join(line for line in (", ".join(parts), _one_line(variable.help)) if line)
 
 
 def _one_line(text: str) -> str:

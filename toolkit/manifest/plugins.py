@@ -255,15 +255,6 @@ def _check_app(app: AppDeclaration, file: Options, findings: Findings) -> None:
                 why="handlers are named as Python imports them",
                 fix=f'write handlers: "{suggested}"' if fits else 'write, for example, handlers: "shop.handlers"',
             )
-    if app.env_prefix and not is_identifier(app.env_prefix):
-        suggested = upper_snake(_suggest(app.env_prefix))
-        findings.add(
-            "env_prefix",
-            f"the env_prefix {quoted(app.env_prefix)} is no name for environment variables",
-            where=file.location("toolkit.app", 3),
-            why="a letter or underscore, then letters, digits and underscores",
-            fix=f'write env_prefix: "{suggested}"' if suggested else 'write, for example, env_prefix: "USERS"',
-        )
 
 
 def _merge_two_apps(one: AppDeclaration, other: AppDeclaration, findings: Findings) -> AppDeclaration:

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 import attrs
 from attrs import validators
 from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.maint_notifications import MaintNotificationsConfig
@@ -53,7 +54,7 @@ class RedisSettings:
     )
     read_timeout: float = setting(
         1.5,
-        help="How long to wait for the answer to one command, and for it to be sent; above the time of blocking commands.",
+        help="How long to send a command, and to wait for its answer; more than a blocking command waits.",
         unit="seconds",
         validator=_positive,
     )
@@ -93,7 +94,7 @@ class RedisStore:
         self._settings = settings
         self._pool = _make_pool(settings)
         # Of its own, so that a pool that is exhausted is no sick server.
-        self._probe = self._pool.make_connection()
+        self._probe: AbstractConnection = self._pool.connection_class(**self._pool.connection_kwargs)
         self.client: Redis = Redis.from_pool(self._pool)
 
     @property
@@ -108,7 +109,7 @@ class RedisStore:
             if self._probe.is_connected and await self._probe.can_read():
                 # Nothing was asked: it is the end of a connection that the server closed.
                 await self._probe.disconnect(nowait=True)
-            await self._probe.connect()
+            await self._probe.connect()  # type: ignore[no-untyped-call]
             await self._probe.send_command("PING", check_health=False)
             await self._probe.read_response()
         except BaseException:
@@ -170,7 +171,8 @@ def resolve(settings: RedisSettings, given: frozenset[str]) -> RedisSettings:
         sources.append(("DSN", _read_dsn(settings.dsn)))
     if settings.endpoint:
         sources.append(("ENDPOINT", _read_endpoint(settings.endpoint)))
-    sources.append(("", {name: getattr(settings, name) for name in given - {"dsn", "endpoint"}}))
+    separate = [field.name for field in attrs.fields(RedisSettings) if field.name in given - {"dsn", "endpoint"}]
+    sources.append(("", {name: getattr(settings, name) for name in separate}))
     found: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for source, values in sources:

@@ -59,7 +59,7 @@ class Context(abc.ABC):
     second positional parameter, middlewares as their first.
     """
 
-    __slots__ = ("_after_commit", "_log", "_metadata", "method", "request", "trailing_metadata")
+    __slots__ = ("_after_commit", "_log", "_metadata", "_scope", "method", "request", "trailing_metadata")
 
     def __init__(self, method: MethodDeclaration, request: Any) -> None:
         #: The manifest's declaration of the method that is called.
@@ -72,6 +72,8 @@ class Context(abc.ABC):
         self._metadata: Metadata | None = None
         self._log: structlog.typing.FilteringBoundLogger | None = None
         self._after_commit: list[Callable[[], Awaitable[object] | None]] | None = None
+        #: Dispatch's own: the call-scoped objects, where the method needs any.
+        self._scope: Any = None
 
     # What the engine knows.
 

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from toolkit.errors import Abort
 from toolkit.manifest import Manifest, MethodDeclaration, read_manifest
-from toolkit.plugins import Plugin
+from toolkit.plugins import DevServer, Plugin
 from toolkit.runtime.app import App
 from toolkit.runtime.call import Context, MetadataPairs
 from toolkit.runtime.discovery import discover_plugins
@@ -144,6 +144,7 @@ async def running_app(
     handlers: Sequence[str | ModuleType] = (),
     environ: Mapping[str, str] | None = None,
     env_prefix: str | None = None,
+    servers: Mapping[str, DevServer] | None = None,
     replacements: Mapping[str, Any] | None = None,
     serve: bool = False,
     allow_unimplemented: bool = False,
@@ -155,18 +156,21 @@ async def running_app(
         handlers: modules or module names; default: those that the manifest names.
         environ: the whole environment of the service; the process's own is not read.
         env_prefix: as on the command line.
+        servers: by prefix, the server to connect to, as the fixture ``postgres_database`` gives it.
         replacements: by prefix, a :class:`Plugin` or any object that stands in for
             every view of the declared plugin (a fake).
         serve: also listen for gRPC, on a port that the system picks (``app.grpc_address``).
         allow_unimplemented: as on the command line.
     """
     manifest = _read(descriptor)
+    plugins = _as_plugins(manifest, replacements or {})
     setup = prepare(
         manifest,
         handlers=handlers,
         environ=environ or {},
         env_prefix=env_prefix,
-        replacements=_as_plugins(manifest, replacements or {}),
+        replacements=plugins,
+        dev_settings=_lead_to(servers or {}, discover_plugins(manifest, replacements=plugins).plugins),
         allow_unimplemented=allow_unimplemented,
         runtime_defaults={
             "GRPC_SERVER_LISTEN": "127.0.0.1",
@@ -187,6 +191,19 @@ def _read(descriptor: bytes | Path | Manifest) -> Manifest:
     if isinstance(descriptor, Manifest):
         return descriptor
     return read_manifest(descriptor.read_bytes() if isinstance(descriptor, Path) else descriptor)
+
+
+def _lead_to(servers: Mapping[str, DevServer], plugins: Mapping[str, Plugin[Any, Any]]) -> dict[str, Mapping[str, str]]:
+    needs = {prefix: plugin.dev for prefix, plugin in plugins.items()}
+    settings = {}
+    for prefix, server in servers.items():
+        need = needs.get(prefix)
+        if need is None:
+            raise LookupError(
+                f"no plugin that takes a server is declared under {prefix!r} (declared: {', '.join(needs)})"
+            )
+        settings[prefix] = need.settings(server)
+    return settings
 
 
 @attrs.frozen

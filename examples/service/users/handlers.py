@@ -27,9 +27,7 @@ async def create_tables(*, pgsql: AsyncEngine) -> None:
 
 
 @users.rpc
-async def create_user(
-    request: Any, context: Context, *, repository: UserRepository, user_cache: UserCache
-) -> Message:
+async def create_user(request: Any, context: Context, *, repository: UserRepository, user_cache: UserCache) -> Message:
     if not request.name or "@" not in request.email:
         raise Abort(Code.INVALID_ARGUMENT, "a user needs a name and an email address")
     try:

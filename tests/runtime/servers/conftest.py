@@ -15,11 +15,11 @@ import uvloop
 from google.protobuf.message import DecodeError
 from grpc import aio
 from grpc_tools import protoc
-from toolkit.runtime.dispatch import Codec
 
 from toolkit.errors import Abort, Code
 from toolkit.manifest import Cardinality, Manifest, MethodDeclaration, read_manifest
 from toolkit.runtime.call import Context
+from toolkit.runtime.dispatch import Codec
 from toolkit.runtime.health import Health
 from toolkit.runtime.servers.grpc import GrpcServer, GrpcServerSettings
 

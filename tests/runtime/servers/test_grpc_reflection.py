@@ -193,9 +193,7 @@ async def test_grpcurl(serve: Serve) -> None:
     code, reply = await run(*tool, "-d", '{"text": "hello", "[echo.v1.loud]": true}', address, "echo.v1.Echo/Say")
     assert code == 0, reply
     assert json.loads(reply) == {"text": "hello", "[echo.v1.loud]": True}
-    code, reply = await run(
-        *tool, "-d", '{"service": "echo.v1.Echo"}', address, "grpc.health.v1.Health/Check"
-    )
+    code, reply = await run(*tool, "-d", '{"service": "echo.v1.Echo"}', address, "grpc.health.v1.Health/Check")
     assert (code, json.loads(reply)) == (0, {"status": "SERVING"})
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 import weakref
 from typing import Any
@@ -20,7 +19,7 @@ __all__ = ["OpenConnections", "Probe", "connect_arguments", "create_engine"]
 #: A connection that was in use within so many seconds is taken to be alive; one that the
 #: server closed is noticed at once in any case.
 _TRUSTED_IDLE = 1.0
-#: How long idle connections may take to say goodbye when the service stops, in seconds.
+#: How long a connection may take to say goodbye when the service stops, in seconds.
 _CLOSE_TIMEOUT = 2.0
 _RELEASED_AT = "toolkit.released_at"
 
@@ -77,13 +76,16 @@ class OpenConnections:
         self._connections.add(connection)
 
     async def close(self, engine: AsyncEngine) -> None:
-        """Close those that are idle in good order, and cut off what is left after a while."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_CLOSE_TIMEOUT):
-                await engine.dispose()
-        for connection in list(self._connections):
+        """Close all of them, in good order those that answer, and the engine with them."""
+        still_open = [connection for connection in self._connections if not connection.is_closed()]
+        # All at once and each with a bound, which the engine's own way of closing has not.
+        await asyncio.gather(
+            *(connection.close(timeout=_CLOSE_TIMEOUT) for connection in still_open), return_exceptions=True
+        )
+        for connection in still_open:
             if not connection.is_closed():
                 connection.terminate()
+        await engine.dispose()
 
 
 def create_engine(settings: PostgresSettings) -> tuple[AsyncEngine, OpenConnections]:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import attrs
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.pool import QueuePool
 
@@ -84,6 +85,15 @@ async def commit_session(session: AsyncSession) -> None:
         await session.commit()
 
 
+async def close_session(session: AsyncSession) -> None:
+    """Roll back what was not committed, and give the connection back; a dead one has nothing to roll back."""
+    try:
+        await session.close()
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+
+
 async def open_connection(database: Database) -> AsyncConnection:
     """A connection for one call; a transaction begins with its first statement."""
     return await database.engine.connect()
@@ -93,3 +103,12 @@ async def commit_connection(connection: AsyncConnection) -> None:
     """Commit what the connection has not committed itself."""
     if connection.in_transaction():
         await connection.commit()
+
+
+async def close_connection(connection: AsyncConnection) -> None:
+    """Roll back what was not committed, and give the connection back; a dead one has nothing to roll back."""
+    try:
+        await connection.close()
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise

@@ -7,6 +7,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, a
 from toolkit.plugins import DevNeed, PerCall, Plugin
 from toolkit.plugins.postgres_gorm.database import (
     Database,
+    close_connection,
+    close_session,
     commit_connection,
     commit_session,
     open_connection,
@@ -29,15 +31,14 @@ plugin: Plugin[PostgresSettings, Database] = Plugin(
         AsyncSession: PerCall(
             open=open_session,
             commit=commit_session,
-            # Rolls back what was not committed, and gives the connection back.
-            close=AsyncSession.close,
+            close=close_session,
             in_use=AsyncSession.in_transaction,
             conflicts=frozenset({AsyncConnection}),
         ),
         AsyncConnection: PerCall(
             open=open_connection,
             commit=commit_connection,
-            close=AsyncConnection.close,
+            close=close_connection,
             conflicts=frozenset({AsyncSession}),
         ),
     },

@@ -99,9 +99,7 @@ def _refuse_parameter(name: str) -> NoReturn:
     # Only the legal name is shown: the other may be what follows an unencoded ? in a password.
     near = process.extractOne(name.lower(), list(_PARAMETERS), score_cutoff=75)
     hint = f"; did you mean {near[0]}?" if near else ""
-    _refuse(
-        f"has a parameter that is not honoured{hint}", fix=f"honoured are {known}; all else has a setting of its own"
-    )
+    _refuse(f"has a parameter that is not honoured{hint}", fix=f"honoured are {known}")
 
 
 def _refuse(what: str, *, fix: str = f"write it as {_FORM}") -> NoReturn:

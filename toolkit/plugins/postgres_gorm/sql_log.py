@@ -36,7 +36,8 @@ def _log_failure(context: ExceptionContext, log: structlog.typing.FilteringBound
     log.error(
         SQL_FAILED,
         statement=context.statement,
-        error=type(error).__name__,
+        # The cause is asyncpg's own error; SQLAlchemy's adapter has fewer names.
+        error=type(error.__cause__ or error).__name__,
         sqlstate=getattr(error, "sqlstate", None),
     )
 

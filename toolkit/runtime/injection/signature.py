@@ -17,7 +17,18 @@ import attrs
 
 from toolkit.runtime.marks import Named
 
-__all__ = ["ABSENT", "Kind", "Parameter", "Signature", "draw_type", "kind_of", "locate", "read_class", "read_function"]
+__all__ = [
+    "ABSENT",
+    "Kind",
+    "Parameter",
+    "Signature",
+    "draw_type",
+    "kind_of",
+    "locate",
+    "read_class",
+    "read_function",
+    "strip_annotation",
+]
 
 #: The namespaces in which an annotation is evaluated: the module's, and what a function closes over.
 _Scope = tuple[dict[str, Any], dict[str, Any]]
@@ -150,7 +161,7 @@ def _scope_of(function: Any) -> _Scope:
     return getattr(function, "__globals__", {}), closure
 
 
-def _field_annotation(cls: type, name: str, annotation: Any, scope: _Scope) -> tuple[Any, Mapping[str, Any]]:
+def _field_annotation(cls: type, name: str, annotation: Any, scope: _Scope) -> tuple[Any, _Scope]:
     """The annotation of a field from which attrs or dataclasses made the constructor, and where to evaluate it.
 
     Their ``__init__`` lives in a namespace of its own, and a field may come from a class of another module.
@@ -164,7 +175,7 @@ def _field_annotation(cls: type, name: str, annotation: Any, scope: _Scope) -> t
 
 def _read(name: str, annotation: Any, item: inspect.Parameter, scope: _Scope) -> Parameter:
     evaluated, failure = _evaluate(name, annotation, scope)
-    wanted, optional, named = _take_apart(evaluated)
+    wanted, optional, named = strip_annotation(evaluated)
     text = name if annotation is ABSENT else f"{name}: {draw_type(annotation)}"
     if item.default is not ABSENT:
         text += f" = {item.default!r}" if item.default is None or isinstance(item.default, int) else " = …"
@@ -200,7 +211,7 @@ def _evaluate(name: str, annotation: Any, scope: _Scope) -> tuple[Any, str]:
         return ABSENT, f"{type(error).__name__}: {error}"
 
 
-def _take_apart(annotation: Any) -> tuple[Any, bool, str | None]:
+def strip_annotation(annotation: Any) -> tuple[Any, bool, str | None]:
     """Strip ``Annotated`` and ``| None``, in either order, from an annotation."""
     named: str | None = None
     optional = False

@@ -16,6 +16,7 @@ __all__ = [
     "ComponentSource",
     "Injection",
     "LoggerSource",
+    "Need",
     "RuntimeSource",
     "SettingsSource",
     "Source",
@@ -77,21 +78,37 @@ Source = ViewSource | ComponentSource | SettingsSource | RuntimeSource | LoggerS
 
 
 @attrs.frozen(kw_only=True)
+class Need:
+    """A view that a function needs, and how it comes to need it."""
+
+    #: The function's own parameter.
+    parameter: str
+    source: ViewSource
+    #: The components between the parameter and the view.
+    way: tuple[str, ...] = ()
+
+    @property
+    def through(self) -> str:
+        """``, which UserRepository takes``, for reports; empty for a parameter of the function's own."""
+        return f", which {' → '.join(self.way)} takes" if self.way else ""
+
+
+@attrs.frozen(kw_only=True)
 class Injection:
     """What a function or a constructor is given: parameter name to source."""
 
     signature: Signature
     sources: Mapping[str, Source]
 
-    def walk(self) -> Iterator[tuple[ViewSource, tuple[str, ...]]]:
-        """Every view that is needed, directly or through components, with the components on the way to it."""
-        for source in self.sources.values():
+    def needs(self) -> Iterator[Need]:
+        """Every view that is needed, directly or through components."""
+        for name, source in self.sources.items():
             if isinstance(source, ViewSource):
-                yield source, ()
+                yield Need(parameter=name, source=source)
             elif isinstance(source, ComponentSource):
-                name = source.component.signature.name
-                for view, way in source.component.injection.walk():
-                    yield view, (name, *way)
+                way = source.component.signature.name
+                for need in source.component.injection.needs():
+                    yield Need(parameter=name, source=need.source, way=(way, *need.way))
 
     def components(self) -> Iterator[Component]:
         """The components that are needed directly."""

@@ -1,4 +1,4 @@
-"""Messages to what a handler's annotation asks for, and what it returns back to messages; compiled once, at the start."""
+"""From messages to what a handler's annotation asks for, and back; compiled once, at the start."""
 
 from toolkit.runtime.messages.faces import Messages, Mismatch, ReplyFace, RequestFace
 from toolkit.runtime.messages.values import ConversionError

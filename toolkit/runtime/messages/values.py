@@ -19,8 +19,7 @@ __all__ = [
     "WellKnown",
     "class_of",
     "describe_field",
-    "is_map",
-    "is_message",
+    "map_fields",
     "read_enum",
     "write_enum",
 ]
@@ -59,7 +58,9 @@ SCALARS: Final[Mapping[int, type]] = {
 }
 
 _PROTO_NAMES: Final = {
-    value: name.removeprefix("TYPE_").lower() for name, value in vars(FieldDescriptor).items() if name.startswith("TYPE_")
+    value: name.removeprefix("TYPE_").lower()
+    for name, value in vars(FieldDescriptor).items()
+    if name.startswith("TYPE_")
 }
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -199,14 +200,12 @@ def class_of(descriptor: Descriptor) -> type[Message]:
     return found  # type: ignore[no-any-return]
 
 
-def is_message(field: FieldDescriptor) -> bool:
-    """Whether a value of the field is a message."""
-    return field.message_type is not None
-
-
-def is_map(field: FieldDescriptor) -> bool:
-    """Whether the field is a map."""
-    return field.message_type is not None and field.message_type.GetOptions().map_entry
+def map_fields(field: FieldDescriptor) -> tuple[FieldDescriptor, FieldDescriptor] | None:
+    """Key and value of a map; None for a field that is no map."""
+    entry = field.message_type
+    if entry is None or not entry.GetOptions().map_entry:
+        return None
+    return entry.fields_by_name["key"], entry.fields_by_name["value"]
 
 
 def read_enum(descriptor: EnumDescriptor, wanted: Any) -> Callable[[int], Any] | str:
@@ -267,14 +266,14 @@ def write_enum(descriptor: EnumDescriptor, value: Any) -> int:
 
 def describe_field(field: FieldDescriptor) -> tuple[str, str]:
     """A field's type in the proto language, and in Python: ``("repeated int64", "list[int]")``."""
-    if is_map(field):
-        key, value = (field.message_type.fields_by_name[name] for name in ("key", "value"))
-        (proto_key, python_key), (proto_value, python_value) = _describe_single(key), _describe_single(value)
+    entry = map_fields(field)
+    if entry is not None:
+        (proto_key, python_key), (proto_value, python_value) = map(_describe_single, entry)
         return f"map<{proto_key}, {proto_value}>", f"dict[{python_key}, {python_value}]"
     proto, python = _describe_single(field)
     if field.is_repeated:
         return f"repeated {proto}", f"list[{python}]"
-    return proto, f"{python} | None" if is_message(field) else python
+    return proto, python if field.message_type is None else f"{python} | None"
 
 
 def _describe_single(field: FieldDescriptor) -> tuple[str, str]:

@@ -1,0 +1,1 @@
+"""What handlers, components and hooks ask for in their signatures, and where each value comes from."""
