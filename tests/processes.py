@@ -51,7 +51,7 @@ class ServiceProcess:
             except queue.Empty:
                 line = None
             if line is None:
-                raise AssertionError(f"no {event} from {self.process.args}; its output:\n{self.output}")
+                raise AssertionError(f"no {event} came; the output:\n{self.output}")
             if line.startswith("{"):
                 entry: dict[str, Any] = json.loads(line)
                 if entry.get("event") == event:

@@ -85,11 +85,15 @@ def compile_protos(
     for folder in given:
         if not folder.is_dir():
             raise CompileError(f"-I {folder}: there is no such folder")
-    roots = [*given, *_choose_roots(files, folders, given), *include_paths()]
+    own = [*given, *_choose_roots(files, folders, given)]
+    roots = [*own, *include_paths()]
+    # protoc compares names as text: they are all relative, which reads better, or none is.
+    here = Path.cwd()
+    name = _shown if all(root.is_relative_to(here) for root in own) else str
     with tempfile.TemporaryDirectory(prefix="toolkit-") as scratch:
         target, arguments = Path(scratch, "set.pb"), Path(scratch, "arguments")
         lines = ["--include_imports", "--include_source_info", f"--descriptor_set_out={target}"]
-        lines += [*(f"-I{root}" for root in roots), *map(str, files)]
+        lines += [*(f"-I{name(root)}" for root in roots), *map(name, files)]
         # A file of arguments has no limit of length.
         arguments.write_text("\n".join(lines) + "\n", encoding="utf-8")
         # A process of its own: protoc writes to file descriptor 2, and it keeps what it has read.
@@ -113,9 +117,11 @@ def _count(files: Sequence[Path], one: str, many: str) -> str:
 
 
 def _shown(path: Path) -> str:
-    """The path as people would write it from here."""
+    """The path as people write it from here, and as protoc's errors then have it."""
     here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+    shown = str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+    # protoc would take these for an option and for a file of arguments.
+    return str(path) if shown.startswith(("-", "@")) else shown
 
 
 def _hint(output: str, roots: Iterable[Path]) -> str:
@@ -166,11 +172,8 @@ def _choose_roots(files: Sequence[Path], folders: Sequence[Path], given: Sequenc
     candidates = dict.fromkeys([here, *folders, common, *common.parents])
     search = [*given, *include_paths()]
     for root in candidates:
-        inside = common.is_relative_to(root)
-        # Above the current folder a root would give files names that nobody expects.
-        if inside and not (here != root and here.is_relative_to(root) and common.is_relative_to(here)):
-            if _finds_imports(files, root, search):
-                return [root]
+        if common.is_relative_to(root) and _finds_imports(files, root, search):
+            return [root]
     # protoc will say what is missing.
     return list(dict.fromkeys(here if file.is_relative_to(here) else file.parent for file in files))
 
@@ -241,10 +244,10 @@ def compile_command(paths: tuple[Path, ...], output: Path, includes: tuple[Path,
       protoc --include_imports --include_source_info -I. -I"$(toolkit schemas)" \\
         --descriptor_set_out=service.pb users.proto
       buf build -o service.binpb
-    """  # noqa: D301 -- \b is click's mark for a block that is kept as it is
+    """
     data = compile_protos(paths, includes=includes, warn=lambda text: click.echo(text, err=True))
     if str(output) == "-":
-        click.get_binary_stream("stdout").write(data)
+        sys.stdout.buffer.write(data)
         return
     try:
         output.write_bytes(data)
@@ -275,6 +278,6 @@ def schemas_command(*, show_all: bool) -> None:
     Examples:
       protoc --include_imports -I. -I"$(toolkit schemas)" --descriptor_set_out=service.pb users.proto
       cp -r "$(toolkit schemas)"/* vendor/    for buf: add vendor/ to the modules in buf.yaml
-    """  # noqa: D301 -- \b is click's mark for a block that is kept as it is
+    """
     for path in include_paths() if show_all else (schemas_path(),):
         click.echo(path)

@@ -68,7 +68,7 @@ class Server(abc.ABC):
     @property
     def _supervised(self) -> Supervised:
         if self._process is None:
-            raise RuntimeError("the server was never opened")
+            raise ExecutionError("the development server is not open")
         return self._process
 
     def open(self, timeout: float = START_TIMEOUT) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
@@ -50,6 +51,9 @@ class Service:
         if not _FULL_NAME.fullmatch(full_name):
             raise ValueError(f'Service takes the full name of a service, such as "shop.v1.Users", not {full_name!r}')
         self.full_name = full_name
+        caller = sys._getframe(1)
+        #: File, line and module of its definition, for reports.
+        self.defined_at = (caller.f_code.co_filename, caller.f_lineno, caller.f_globals.get("__name__", ""))
         self.rpcs: list[RpcMark] = []
         self.implementations: list[type] = []
         self.fallbacks: list[Callable[..., Any]] = []

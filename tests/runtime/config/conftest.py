@@ -103,6 +103,6 @@ class Bench:
     replica: type[Any] = ReplicaSettings
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def bench() -> Bench:
     return Bench()

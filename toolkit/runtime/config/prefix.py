@@ -36,9 +36,7 @@ def join_names(*parts: str) -> str:
 
 def upper_snake(name: str) -> str:
     """``UserService`` → ``USER_SERVICE``, ``HTTPGateway`` → ``HTTP_GATEWAY``, ``user-service`` → ``USER_SERVICE``."""
-    snake = _NO_NAME.sub("_", _WORD_STARTS.sub("_", name)).strip("_").upper()
-    # No shell can set a name that begins with a digit.
-    return f"_{snake}" if snake[:1].isdigit() else snake
+    return _as_name(_WORD_STARTS.sub("_", name))
 
 
 def pick_env_prefix(cli: str | None, project: str | None, manifest: Manifest) -> EnvPrefix:
@@ -63,11 +61,17 @@ def pick_env_prefix(cli: str | None, project: str | None, manifest: Manifest) ->
     return _from_service(manifest)
 
 
+def _as_name(text: str) -> str:
+    name = _NO_NAME.sub("_", text).strip("_").upper()
+    # No shell can set a name that begins with a digit.
+    return f"_{name}" if name[:1].isdigit() else name
+
+
 def _pinned(text: str, origin: str) -> EnvPrefix:
     value = text.strip().upper().rstrip("_")
     if _VALID.fullmatch(value):
         return EnvPrefix(value=value, origin=origin)
-    usable = upper_snake(text)
+    usable = _as_name(text)
     problem = Problem(
         code="config.env_prefix",
         what=f"{text!r} cannot begin the name of an environment variable",

@@ -65,9 +65,10 @@ def repeats_secret(message: str, secrets: Iterable[str]) -> bool:
 def _forms(secret: str) -> set[str]:
     forms = {secret, secret.strip(), repr(secret)[1:-1], unquote(secret), unquote_plus(secret)}
     for part in _credentials(secret):
-        forms.update((part, unquote(part), unquote_plus(part)))
-        # A URL library that cut a malformed URL at the wrong place quotes a piece of it.
-        forms.update(piece for piece in _DELIMITERS.split(part) if len(piece) >= _SHORTEST_FRAGMENT)
+        for form in (part, unquote(part), unquote_plus(part)):
+            forms.add(form)
+            # A URL library that cut a malformed URL at the wrong place quotes a piece of it.
+            forms.update(piece for piece in _DELIMITERS.split(form) if len(piece) >= _SHORTEST_FRAGMENT)
     return {form for form in forms if form}
 
 

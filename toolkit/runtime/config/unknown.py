@@ -90,14 +90,17 @@ def _territories(sections: Sequence[Section], manifest: Manifest, env_prefix: st
 
 def _unknown(given: Given, prefix: str, territory: _Territory, legal: Mapping[str, Setting]) -> Problem:
     setting = legal.get(given.name.upper().removesuffix("_FILE"))
+    # What all names there begin with makes none of them more similar.
+    start = len(prefix) + 1
+    name = given.name[start:]
     if given.name.upper().endswith("_FILE") and setting is not None:
         fix = f"set {setting.name} itself: only secrets are read from files"
     else:
-        meant = nearest(given.name, territory.legal)
-        fix = f"did you mean {meant}?" if meant else "remove it; `toolkit env --all` lists every legal name"
+        meant = nearest(name, (candidate[start:] for candidate in territory.legal))
+        fix = f"did you mean {prefix}_{meant}?" if meant else "remove it; `toolkit env --all` lists every legal name"
     return Problem(
         code="config.unknown_variable",
-        what=f"{territory.label} has no setting {_printable(given.name[len(prefix) + 1 :])}",
+        what=f"{territory.label} has no setting {_printable(name)}",
         where=_printable(given.name),
         why=f"{given.phrase}; it is below the prefix of {territory.phrase}",
         fix=fix,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from toolkit.errors import Problem, SettingError
@@ -58,7 +59,8 @@ def refused(setting: Setting, given: Given | None, refusal: Refusal, secrets: It
     else:
         shown = quote(given.text) if given is not None else setting.shown_default
         what = _REPEATS if repeats_secret(refusal.message, secrets) else mask_credentials(refusal.message)
-        if shown.strip("'") not in what:
+        value = re.escape(shown.strip("'\""))
+        if not re.search(rf"(?<![\w.]){value}(?![\w.])", what):
             what = f"{what}, got {shown}"
     return Problem(
         code="config.invalid",
@@ -94,7 +96,7 @@ def refused_setting(
             what=f"{error.setting}: {what}",
             where=section.owner.location,
             why=section.owner.label,
-            fix=fix,
+            fix=fix or "check the settings of this plugin",
         )
     return Problem(
         code="config.contradiction",

@@ -262,15 +262,16 @@ def locate(source: Any) -> str:
     code = getattr(source, "__code__", None)
     if code is not None:
         line = _line_of(code.co_filename, code.co_firstlineno, "def", code.co_name)
-        return f"{_shorten(code.co_filename, module)}:{line}"
+        return f"{shorten_path(code.co_filename, module)}:{line}"
     file = getattr(sys.modules.get(module), "__file__", None)
     if file is None:
         return module or repr(source)
     line = _line_of(file, 1, "class", getattr(source, "__name__", ""))
-    return f"{_shorten(file, module)}:{line}"
+    return f"{shorten_path(file, module)}:{line}"
 
 
-def _shorten(file: str, module: str) -> str:
+def shorten_path(file: str, module: str) -> str:
+    """The end of a file's path that its module's name accounts for: ``shop/users.py``."""
     path = PurePath(file)
     depth = module.count(".") + 1
     if path.name == "__init__.py":

@@ -55,7 +55,7 @@ class Messages:
     def request(self, full_name: str, wanted: Any) -> RequestFace:
         """The face of a request for a parameter annotated ``wanted``."""
         dynamic: Any = self._manifest.message(full_name)
-        cls, mismatch = self._message_class(dynamic, full_name, wanted)
+        cls, mismatch = self._message_class("request", dynamic, full_name, wanted)
         if cls is not None:
             return RequestFace(message_class=cls, mismatches=mismatch)
         shape = _shape_of(wanted)
@@ -70,7 +70,7 @@ class Messages:
         adopt = self._adopter(dynamic.DESCRIPTOR)
         if wanted is None and full_name == _EMPTY:
             return ReplyFace(message_class=dynamic, adopt=adopt)
-        cls, mismatch = self._message_class(dynamic, full_name, wanted)
+        cls, mismatch = self._message_class("reply", dynamic, full_name, wanted)
         if cls is not None:
             return ReplyFace(message_class=cls, adopt=adopt, mismatches=mismatch)
         shape = _shape_of(wanted)
@@ -81,7 +81,7 @@ class Messages:
         return ReplyFace(message_class=dynamic, adopt=adopt, mismatches=mismatches)
 
     def _message_class(
-        self, dynamic: type[Message], full_name: str, wanted: Any
+        self, role: str, dynamic: type[Message], full_name: str, wanted: Any
     ) -> tuple[type[Message] | None, tuple[Mismatch, ...]]:
         """The class for annotations that mean the message as it is; None for those that mean a conversion."""
         if wanted in (ABSENT, Any, object, Message):
@@ -90,10 +90,10 @@ class Messages:
             found = wanted.find(self._manifest)
             # One that names nothing is reported where it was made.
             named = found.DESCRIPTOR.full_name if found else full_name
-            return dynamic, () if named == full_name else (_other_message(full_name, named),)
+            return dynamic, () if named == full_name else (_other_message(role, full_name, named),)
         if isinstance(wanted, type) and issubclass(wanted, Message):
             named = wanted.DESCRIPTOR.full_name
-            return (wanted, ()) if named == full_name else (dynamic, (_other_message(full_name, named),))
+            return (wanted, ()) if named == full_name else (dynamic, (_other_message(role, full_name, named),))
         return None, ()
 
     def _adopter(self, descriptor: Descriptor) -> Callable[[Any], Message]:
@@ -122,12 +122,12 @@ def _shape_of(wanted: Any) -> Any:
     return wanted if isinstance(wanted, type) and attrs.has(wanted) else None
 
 
-def _other_message(full_name: str, named: str) -> Mismatch:
-    return Mismatch(what=f"it is annotated with the message {named}; the method's is {full_name}")
+def _other_message(role: str, full_name: str, named: str) -> Mismatch:
+    return Mismatch(what=f"the {role} is annotated with the message {named}; the method has {full_name}")
 
 
 def _no_face(role: str, full_name: str, wanted: Any) -> Mismatch:
     return Mismatch(
-        what=f"it is annotated {draw_type(wanted)}; the {role} is {full_name}",
+        what=f"the {role} is annotated {draw_type(wanted)}; the method has {full_name}",
         fix=f"annotate it with {_KINDS}, or leave the annotation out",
     )

@@ -1,0 +1,278 @@
+"""Sources to values: singletons are looked up or built once, what belongs to a call is made by a plan."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final
+
+import attrs
+import structlog
+
+from toolkit.errors import Problem, StartupError, UnavailableError
+from toolkit.plugins import PerCall
+from toolkit.runtime.injection.sources import (
+    ClientSource,
+    Component,
+    ComponentSource,
+    Injection,
+    RuntimeSource,
+    SettingsSource,
+    Source,
+    ViewSource,
+)
+from toolkit.runtime.registry import Instance, PluginState, Registry
+from toolkit.runtime.scope import CallScope, OpenedView
+from toolkit.runtime.shield import Shield
+
+__all__ = ["Arguments", "Wiring"]
+
+#: A component's ``__aexit__`` raised while the service stopped; the others were left all the same.
+COMPONENT_STOP_FAILED: Final = "toolkit.component_stop_failed"
+
+_log = structlog.get_logger("toolkit.components")
+_MISSING: Final = object()
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Arguments:
+    """The keyword arguments of one function: what never changes, and how to get the rest for a call."""
+
+    static: Mapping[str, Any]
+    #: Plugins that are not critical, and without which the function does not work.
+    needs: tuple[Instance, ...]
+    varying: tuple[tuple[str, _Maker], ...]
+
+    @property
+    def is_static(self) -> bool:
+        """Whether every call gets the same, with nothing to be looked at."""
+        return not self.needs and not self.varying
+
+    def apply(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function with its static arguments in place."""
+        return functools.partial(function, **self.static) if self.static else function
+
+    async def make(self, scope: CallScope) -> dict[str, Any]:
+        """The arguments for the call to which ``scope`` belongs.
+
+        Raises:
+            UnavailableError: a plugin is degraded, and the function does not take None for it.
+        """
+        for instance in self.needs:
+            if instance.state is not PluginState.READY:
+                raise UnavailableError(instance.prefix, instance.type)
+        arguments = dict(self.static)
+        for name, maker in self.varying:
+            arguments[name] = await maker.get(scope)
+        return arguments
+
+
+class Wiring:
+    """The values behind the sources, for as long as one Dispatcher lives."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        objects: Mapping[Any, Any],
+        settings: Mapping[type, object],
+        clients: Mapping[str, object],
+        shield: Shield,
+    ) -> None:
+        self.shield = shield
+        self._registry = registry
+        self._objects = objects
+        self._settings = settings
+        self._clients = clients
+        self._singletons: dict[Component, Any] = {}
+        self._views: dict[tuple[str, Any], Any] = {}
+        self._makers: dict[Any, _Maker] = {}
+        self._entered: list[tuple[Component, Any]] = []
+
+    async def build(self, components: Iterable[Component]) -> None:
+        """Build and enter every component that is not built for each call; what one takes comes before it.
+
+        Raises:
+            StartupError: a constructor or ``__aenter__`` raised; those entered so far are still to be left.
+        """
+        for component in components:
+            if component.per_call or component in self._singletons:
+                continue
+            try:
+                arguments = self.arguments(component.injection, component=component.signature.name)
+                instance = component.cls(**arguments.static)
+                if _enters(component.cls):
+                    await instance.__aenter__()
+                    self._entered.append((component, instance))
+            except Exception as error:
+                name = type(error).__name__
+                problem = Problem(
+                    code="lifecycle.component_failed",
+                    where=component.signature.draw(),
+                    what=f"the component could not be built: {name}: {error}" if str(error) else name,
+                )
+                raise StartupError([problem]) from error
+            self._singletons[component] = instance
+
+    async def leave(self) -> None:
+        """Leave the components in reverse; the first of their errors is raised when all are left."""
+        first: BaseException | None = None
+        while self._entered:
+            component, instance = self._entered.pop()
+            try:
+                await instance.__aexit__(None, None, None)
+            except BaseException as error:  # noqa: BLE001 -- raised again when all are left
+                _log.error(COMPONENT_STOP_FAILED, component=component.signature.name, exc_info=error)
+                first = first or error
+        if first is not None:
+            raise first
+
+    def singleton(self, component: Component) -> Any:
+        """The one instance of a component that is not built for each call."""
+        return self._singletons[component]
+
+    def lacks(self, injection: Injection) -> Component | None:
+        """A component that would have had to be built at the start, and was not."""
+        for component in injection.components():
+            if not component.per_call and component not in self._singletons:
+                return component
+            missing = self.lacks(component.injection)
+            if missing is not None:
+                return missing
+        return None
+
+    def arguments(self, injection: Injection, **log_fields: str) -> Arguments:
+        """The compiled arguments of a function; ``log_fields`` are bound to the logger it may ask for."""
+        static: dict[str, Any] = {}
+        varying: list[tuple[str, _Maker]] = []
+        for name, source in injection.sources.items():
+            value = self._value(source, log_fields)
+            if isinstance(value, _Maker):
+                varying.append((name, value))
+            else:
+                static[name] = value
+        needs = {prefix: self._registry[prefix] for prefix in _plain_prefixes(injection)}
+        return Arguments(
+            static=static,
+            needs=tuple(instance for instance in needs.values() if not instance.critical),
+            varying=tuple(varying),
+        )
+
+    def maker(self, component: Component) -> _Maker:
+        """Makes the component that every call has of its own."""
+        known = self._makers.get(component)
+        if known is None:
+            arguments = self.arguments(component.injection, component=component.signature.name)
+            known = self._makers[component] = _ComponentMaker(component, arguments)
+        return known
+
+    def _value(self, source: Source, log_fields: Mapping[str, str]) -> Any:
+        if isinstance(source, ViewSource):
+            return self._view(source)
+        if isinstance(source, ComponentSource):
+            component = source.component
+            return self.maker(component) if component.per_call else self._singletons[component]
+        if isinstance(source, SettingsSource):
+            return self._settings[source.type]
+        if isinstance(source, RuntimeSource):
+            return self._objects[source.type]
+        if isinstance(source, ClientSource):
+            return self._clients[source.name]
+        return structlog.get_logger("toolkit.service").bind(**log_fields)
+
+    def _view(self, source: ViewSource) -> Any:
+        instance = self._registry[source.prefix]
+        key = (source.prefix, source.type)
+        value: Any
+        if isinstance(source.view, PerCall):
+            value = self._makers.get(key)
+            if value is None:
+                value = self._makers[key] = _ViewMaker(key, source.view, instance)
+        else:
+            value = self._views.get(key, _MISSING)
+            if value is _MISSING:
+                value = self._views[key] = source.view(instance.resource)
+        if source.optional and not instance.critical:
+            return _OptionalMaker(value, instance)
+        return value
+
+
+class _Maker:
+    """Gets a value for one call."""
+
+    __slots__ = ()
+
+    async def get(self, scope: CallScope) -> Any:
+        raise NotImplementedError
+
+
+class _ViewMaker(_Maker):
+    __slots__ = ("_key", "_open", "_prefix", "_resource", "_view")
+
+    def __init__(self, key: tuple[str, Any], view: PerCall[Any, Any], instance: Instance) -> None:
+        self._key = key
+        self._view = view
+        self._open = view.open
+        self._prefix = instance.prefix
+        self._resource = instance.resource
+
+    async def get(self, scope: CallScope) -> Any:
+        values = scope.values
+        if self._key in values:
+            return values[self._key]
+        value = self._open(self._resource)
+        if hasattr(type(value), "__await__"):
+            value = await value
+        values[self._key] = value
+        scope.views.append(OpenedView(self._prefix, self._view, value))
+        return value
+
+
+class _OptionalMaker(_Maker):
+    """None while the plugin is degraded."""
+
+    __slots__ = ("_instance", "_value")
+
+    def __init__(self, value: Any, instance: Instance) -> None:
+        self._value = value
+        self._instance = instance
+
+    async def get(self, scope: CallScope) -> Any:
+        if self._instance.state is not PluginState.READY:
+            return None
+        return await self._value.get(scope) if isinstance(self._value, _Maker) else self._value
+
+
+class _ComponentMaker(_Maker):
+    __slots__ = ("_arguments", "_cls", "_component", "_enters")
+
+    def __init__(self, component: Component, arguments: Arguments) -> None:
+        self._component = component
+        self._arguments = arguments
+        self._cls = component.cls
+        self._enters = _enters(component.cls)
+
+    async def get(self, scope: CallScope) -> Any:
+        values = scope.values
+        if self._component in values:
+            return values[self._component]
+        instance = self._cls(**await self._arguments.make(scope))
+        if self._enters:
+            await instance.__aenter__()
+            scope.entered.append(instance)
+        values[self._component] = instance
+        return instance
+
+
+def _enters(cls: type) -> bool:
+    return hasattr(cls, "__aenter__") and hasattr(cls, "__aexit__")
+
+
+def _plain_prefixes(injection: Injection) -> Iterator[str]:
+    """The plugins without which a function does not work; components of the call look for themselves."""
+    for source in injection.sources.values():
+        if isinstance(source, ViewSource):
+            if not source.optional:
+                yield source.prefix
+        elif isinstance(source, ComponentSource) and not source.component.per_call:
+            yield from _plain_prefixes(source.component.injection)
