@@ -104,11 +104,11 @@ def config() -> Config:
 def test_the_plain_table_has_a_line_for_each_variable(config: Config) -> None:
     """Without a terminal every variable is one aligned line, fit for grep."""
     assert render_env(config) == (
-        "VARIABLE                     TYPE  DEFAULT            REQUIRED  SECRET  ORIGIN       DESCRIPTION\n"
-        "USER_SERVICE_PGSQL_HOST      text  localhost                            .env:3       Host name or [address].\n"
-        "USER_SERVICE_PGSQL_PASSWORD  text                               yes     environment  Password.\n"
-        "USER_SERVICE_REGION          text                     yes                            Where it runs.\n"
-        "USER_SERVICE_GREETING        text  it's #1, really                      default\n"
+        "VARIABLE                     TYPE  DEFAULT          REQUIRED  SECRET  ORIGIN       DESCRIPTION\n"
+        "USER_SERVICE_PGSQL_HOST      text  localhost                          .env:3       Host name or [address].\n"
+        "USER_SERVICE_PGSQL_PASSWORD  text                             yes     environment  Password.\n"
+        "USER_SERVICE_REGION          text                   yes                            Where it runs.\n"
+        "USER_SERVICE_GREETING        text  it's #1, really                    default\n"
         "\n"
         "2 more with --all\n"
     )
@@ -169,6 +169,57 @@ def test_dotenv_is_a_ready_env_example(config: Config) -> None:
         "USER_SERVICE_REGION=\n"
         "\n"
         "# (text)\n"
-        "#USER_SERVICE_GREETING='it\\'s #1,\n"
-        "really'\n"
+        '#USER_SERVICE_GREETING="it\'s #1,\\nreally"\n'
+    )
+
+
+@pytest.mark.parametrize(
+    "default", ["plain", "two words", "it's", '"', "a\\b", "#", "a # b", "a\nb\r\n'\"\\", "é", "$HOME"]
+)
+def test_a_default_that_is_uncommented_is_read_as_itself(config: Config, default: str) -> None:
+    """The comment sign may go from any line: what then is read is the default."""
+    variable = attrs.evolve(GREETING, default=default)
+    example = render_env(attrs.evolve(config, variables=(variable,)), "dotenv")
+    file = parse_env_file(".env", example.replace(f"#{variable.name}", variable.name))
+    assert file.problems == ()
+    assert [(line.name, line.text) for line in file.lines] == [(variable.name, default)]
+
+
+def test_json_is_for_machines(config: Config) -> None:
+    """Every variable is an object of its own, and a secret's value is null."""
+    documents = json.loads(render_env(config, "json"))
+    assert [document["variable"] for document in documents] == [
+        variable.name for variable in config.variables if variable.kind in ("plugin", "app")
+    ]
+    assert documents[0] == {
+        "variable": "USER_SERVICE_PGSQL_HOST",
+        "kind": "plugin",
+        "section": "pgsql",
+        "setting": "host",
+        "type": "text",
+        "default": "localhost",
+        "required": False,
+        "secret": False,
+        "file_variable": None,
+        "set": True,
+        "origin": ".env:3",
+        "value": "db.local",
+        "description": "Host name or [address].",
+    }
+    assert (documents[1]["value"], documents[1]["default"], documents[1]["set"]) == (None, None, True)
+    assert documents[1]["file_variable"] == "USER_SERVICE_PGSQL_PASSWORD_FILE"
+
+
+def test_nothing_that_moves_the_cursor_reaches_the_terminal(config: Config) -> None:
+    """Control characters in a default are escaped in tables."""
+    variable = attrs.evolve(HOST, default="a\x1b[2Jb", value="")
+    table = render_env(attrs.evolve(config, variables=(variable,)))
+    assert "a\\x1b[2Jb" in table
+    assert "\x1b" not in table
+
+
+def test_a_service_without_variables_has_an_empty_table(config: Config) -> None:
+    """A service without plugins and settings of its own is told where the rest is."""
+    assert render_env(attrs.evolve(config, variables=(PORT,))) == (
+        "VARIABLE  TYPE  DEFAULT  REQUIRED  SECRET  ORIGIN  DESCRIPTION\n\n1 more with --all\n"
     )

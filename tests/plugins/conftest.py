@@ -7,7 +7,7 @@ import socket
 import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -129,10 +129,8 @@ async def _terminate_tls(server: DevServer, *, postgres: bool = False) -> AsyncI
     sockets = [_listen(socket.AF_INET, "127.0.0.1", 0)]
     port = sockets[0].getsockname()[1]
     if socket.has_ipv6:
-        try:
+        with suppress(OSError):
             sockets.append(_listen(socket.AF_INET6, "::1", port))
-        except OSError:
-            pass
     servers = [await asyncio.start_server(accept, sock=sock, ssl=None if postgres else context) for sock in sockets]
     try:
         yield port

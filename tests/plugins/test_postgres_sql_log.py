@@ -19,15 +19,14 @@ class Recording(Host, Protocol):
 
 
 async def run(server: DevServer, settings: Settings, host: Host, level: str) -> None:
-    async with plugin.open(settings(server, debug=level), host) as database:
-        async with database.sessionmaker() as session:
-            await session.execute(text("SELECT CAST(:value AS text) AS quick"), {"value": "s3cret"})
-            await session.execute(text("SELECT pg_sleep(0.25), CAST(:value AS text)"), {"value": "s3cret"})
-            with pytest.raises(exc.DBAPIError):
-                await session.execute(text("SELECT CAST(:value AS integer)"), {"value": "s3cret"})
-            await session.rollback()
-            with pytest.raises(exc.DBAPIError):
-                await session.execute(text("SELECT CAST(CAST(:value AS text) AS integer)"), {"value": "s3cret"})
+    async with plugin.open(settings(server, debug=level), host) as database, database.sessionmaker() as session:
+        await session.execute(text("SELECT CAST(:value AS text) AS quick"), {"value": "s3cret"})
+        await session.execute(text("SELECT pg_sleep(0.25), CAST(:value AS text)"), {"value": "s3cret"})
+        with pytest.raises(exc.DBAPIError):
+            await session.execute(text("SELECT CAST(:value AS integer)"), {"value": "s3cret"})
+        await session.rollback()
+        with pytest.raises(exc.DBAPIError):
+            await session.execute(text("SELECT CAST(CAST(:value AS text) AS integer)"), {"value": "s3cret"})
 
 
 def kinds(host: Recording) -> list[tuple[str, str]]:

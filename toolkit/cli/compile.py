@@ -96,20 +96,26 @@ def compile_protos(
         lines += [*(f"-I{name(root)}" for root in roots), *map(name, files)]
         # A file of arguments has no limit of length.
         arguments.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        # A process of its own: protoc writes to file descriptor 2, and it keeps what it has read.
-        # -P: the current folder may have a `google` or `grpc_tools` of its own.
-        done = subprocess.run(  # noqa: S603 -- the arguments are a list and the program is Python
-            [sys.executable, "-P", "-m", "grpc_tools.protoc", f"@{arguments}"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-        )
-        output = "\n".join(part.decode(errors="replace").rstrip() for part in (done.stdout, done.stderr) if part)
-        if done.returncode != 0:
+        failed, output = _run_protoc(f"@{arguments}")
+        if failed:
             raise CompileError(_count(files, "does not compile", "do not compile"), output, _hint(output, roots))
         if output and warn is not None:
             warn(output)
         return target.read_bytes()
+
+
+def _run_protoc(*arguments: str) -> tuple[bool, str]:
+    """Whether protoc failed, and what it wrote."""
+    # A process of its own: protoc writes to file descriptor 2, and it keeps what it has read.
+    # -P: the current folder may have a `google` or `grpc_tools` of its own.
+    done = subprocess.run(  # noqa: S603 -- the arguments are a list and the program is Python
+        [sys.executable, "-P", "-m", "grpc_tools.protoc", *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+    output = "\n".join(part.decode(errors="replace").rstrip() for part in (done.stdout, done.stderr) if part)
+    return done.returncode != 0, output
 
 
 def _count(files: Sequence[Path], one: str, many: str) -> str:

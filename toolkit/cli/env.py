@@ -96,7 +96,12 @@ def _comment(variable: Variable) -> list[str]:
 def _quote(text: str) -> str:
     if _UNQUOTED.fullmatch(text):
         return text
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    escaped = text.replace("\\", "\\\\")
+    if "\n" in text or "\r" in text:
+        # On one line, so that one comment sign hides it.
+        escaped = escaped.replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
+        return f'"{escaped}"'
+    escaped = escaped.replace("'", "\\'")
     return f"'{escaped}'"
 
 

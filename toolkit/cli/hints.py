@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor
 
 from toolkit.manifest import Cardinality, MethodDeclaration
 from toolkit.runtime.app import App
@@ -58,7 +58,7 @@ def _request_of(app: App, method: MethodDeclaration) -> dict[str, Any]:
     return example_request(app.manifest.message(method.input_type).DESCRIPTOR)
 
 
-def example_request(message: Descriptor) -> dict[str, Any]:
+def example_request(message: Any) -> dict[str, Any]:
     """A small JSON request that fits the message: its first plain fields, with values that read well."""
     request: dict[str, Any] = {}
     for field in message.fields:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -84,4 +85,8 @@ def _run(command: Callable[[], Any]) -> None:
         code = ExitCode.USAGE
     except click.Abort:
         code = 130
+    except Exception:  # noqa: BLE001 -- the process's outermost frame: everything becomes an exit code
+        traceback.print_exc()
+        click.secho("toolkit: this is a defect of toolkit itself; please report it with the lines above", err=True)
+        code = ExitCode.INTERNAL
     sys.exit(code if isinstance(code, int) else 0)

@@ -95,13 +95,12 @@ async def _dev_servers(setup: Setup) -> AsyncIterator[Mapping[str, Mapping[str, 
     if not needs:
         yield {}
         return
-    from toolkit.devservices import DevServices
+    from toolkit.devservices import open_dev_servers
 
     log = structlog.get_logger(service=setup.manifest.app.name if setup.manifest.app else "")
-    async with DevServices() as services:
-        settings = await services.start(needs)
-        for event in services.events:
-            log.info(DEV_SERVER_STARTED, **attrs.asdict(event))
+    async with open_dev_servers(
+        needs, on_started=lambda event: log.info(DEV_SERVER_STARTED, **attrs.asdict(event))
+    ) as settings:
         yield settings
 
 

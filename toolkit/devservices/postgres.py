@@ -18,12 +18,11 @@ from toolkit.plugins import DevServer
 
 __all__ = ["PostgresServer"]
 
-#: What may be lost in a crash of the machine is of no worth here; speed is.
+#: A crash of the machine may lose everything here, for speed; a kill of the server loses nothing that was committed.
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "fsync": "off",
-    "synchronous_commit": "off",
     "full_page_writes": "off",
     "wal_level": "minimal",
     "max_wal_senders": "0",
@@ -78,9 +77,10 @@ class PostgresServer(Server):
         """Make a data directory with the first binaries, and as the first identity, that can be run."""
         refused: list[str] = []
         identities = self._identities if self._identities is not None else unprivileged_identities()
-        for directory in candidates:
-            self.binary = directory / "postgres"
-            for identity in identities:
+        # An account is given the directory, in which a namespace could work no more: it comes last.
+        for identity in identities:
+            for directory in candidates:
+                self.binary = directory / "postgres"
                 try:
                     self._init_data(identity, deadline)
                 except ExecutionError as error:
@@ -111,7 +111,8 @@ class PostgresServer(Server):
             raise server_failed(self, "initdb did not finish in time", _tail(log)) from None
         password_file.unlink()
         if status != 0:
-            raise server_failed(self, f"initdb ended with status {status}", _tail(log))
+            last_line = _tail(log).rpartition("\n")[2]
+            raise ExecutionError(f"initdb ended with status {status}: {last_line}")
 
     def _major_version(self) -> int:
         printed = self._run_client("postgres", "--version")
@@ -144,16 +145,18 @@ class PostgresServer(Server):
 
     def close(self) -> None:
         """End it and remove all it had, the shared memory of a killed one included."""
-        if self._process is not None and self._was_killed():
-            _remove_shared_memory(int(self._pid_file()[6].split()[1]))
+        segment = self._left_shared_memory()
         super().close()
+        if segment is not None:
+            _remove_shared_memory(segment)
 
-    def _was_killed(self) -> bool:
-        # A server that ends in any other way removes its pid file.
+    def _left_shared_memory(self) -> int | None:
+        """The segment of a server that was killed: any other end removes it, and then the pid file."""
         try:
-            return self._supervised.status() is not None and len(self._pid_file()) > 6
+            lines = () if self._supervised.is_running() else self._pid_file()
         except ExecutionError:
-            return False
+            return None
+        return int(lines[6].split()[1]) if len(lines) > 6 else None
 
     def _address(self) -> Sequence[str]:
         return ["--host", self.host, "--port", str(self.port), "--username", self.username]

@@ -17,6 +17,8 @@ __all__ = ["RedisServer"]
 #: How many prefixes, or tests at the same time, can have a database of their own.
 _DATABASES = 256
 _COMMAND_TIMEOUT = 5.0
+#: Whoever else listens on the port may never answer.
+_READY_TIMEOUT = 0.25
 
 
 class RedisServer(Server):
@@ -64,7 +66,7 @@ class RedisServer(Server):
         # A server that lost the race for the port is found out by its end, and another
         # one that won it refuses the password.
         try:
-            return self._ask("PING") == ["PONG"]
+            return self._ask("PING", timeout=_READY_TIMEOUT) == ["PONG"]
         except (OSError, ValueError):
             return False
 
@@ -87,7 +89,7 @@ class RedisServer(Server):
         with self._state:
             del self._numbers[name]
 
-    def _ask(self, *commands: str) -> list[str]:
+    def _ask(self, *commands: str, timeout: float = _COMMAND_TIMEOUT) -> list[str]:
         """Send commands that are answered by one line each, and give the answers.
 
         Raises:
@@ -95,7 +97,7 @@ class RedisServer(Server):
             ValueError: the server answered with an error.
         """
         answers = []
-        with socket.create_connection((self.host, self.port), _COMMAND_TIMEOUT) as connection:
+        with socket.create_connection((self.host, self.port), timeout) as connection:
             stream = connection.makefile("rw", newline="\r\n", encoding="ascii")
             for command in (f"AUTH {self.password}", *commands):
                 # The inline form of the protocol: words, ended by a line break.

@@ -123,6 +123,10 @@ class Supervised:
         answer = self._ask(do="poll")
         return None if answer["running"] else int(answer["status"])
 
+    def is_running(self) -> bool:
+        """Whether a program was started and has not ended."""
+        return bool(self._ask(do="poll")["running"])
+
     def wait(self, timeout: float) -> int:
         """Wait for the program to end, at most ``timeout`` seconds, and give its exit status.
 

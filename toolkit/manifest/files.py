@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import attrs
+from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 from toolkit.manifest.findings import Findings
@@ -20,6 +21,8 @@ _ANNOTATION_PATHS = frozenset(
         "github.com/lastbackend/toolkit/protoc-gen-toolkit/toolkit/options/annotations.proto",
     }
 )
+_DESCRIPTOR = "google/protobuf/descriptor.proto"
+
 _EXTENDEES = frozenset(f".google.protobuf.{kind}Options" for kind in ("File", "Service", "Method"))
 _OPTION_NAMES = frozenset({"plugins", "services", "runtime", "route"})
 
@@ -44,7 +47,8 @@ def merge_sets(sets: Sequence[DescriptorSet], findings: Findings) -> tuple[tuple
     A file that two sets carry must say the same in both, its source info aside. The files
     of ``google/protobuf`` and toolkit's annotations may differ: the first of the former is
     taken, and of the latter the one that declares most, for whatever another one declares
-    has the same numbers there.
+    has the same numbers there. The descriptor of descriptors is the installed protobuf's
+    own: it knows all that the reader asks for, whatever compiler wrote the set.
     """
     files: dict[str, File] = {}
     labels: dict[str, str] = {}
@@ -63,6 +67,8 @@ def merge_sets(sets: Sequence[DescriptorSet], findings: Findings) -> tuple[tuple
             doubt = Doubt(kept=known, kept_in=labels[file.name], other=file, other_in=label)
             doubts.setdefault((file.name, file.data), doubt)
     _keep_one_annotations_file(files, annotations)
+    if _DESCRIPTOR in files:
+        files[_DESCRIPTOR] = _own_file(descriptor_pb2.DESCRIPTOR.serialized_pb)
     _check_imports(files, findings)
     return _order(files, findings), tuple(doubts.values())
 
@@ -99,12 +105,13 @@ def _count_declarations(file: FileDescriptorProto) -> int:
 def _forward(name: str, target: str) -> File:
     """A file that only does ``import public`` of ``target``."""
     descriptor = FileDescriptorProto(name=name, dependency=[target], public_dependency=[0], syntax="proto3")
-    return File(
-        descriptor=descriptor,
-        data=descriptor.SerializeToString(),
-        source=SourceInfo(name, b""),
-        is_import=True,
-    )
+    return _own_file(descriptor.SerializeToString())
+
+
+def _own_file(data: bytes) -> File:
+    """A file that no set has in this form."""
+    descriptor = FileDescriptorProto.FromString(data)
+    return File(descriptor=descriptor, data=data, source=SourceInfo(descriptor.name, b""), is_import=True)
 
 
 def _check_imports(files: dict[str, File], findings: Findings) -> None:
@@ -118,7 +125,7 @@ def _check_imports(files: dict[str, File], findings: Findings) -> None:
         why = ""
         if others:
             rest = len(importers) - 1 - len(others)
-            why = f"{', '.join(map(str, others))}{f' and {rest} more' if rest else ''} import it, too"
+            why = f"so does {', '.join(map(str, others))}{f' and {rest} more' if rest else ''}"
         elif elsewhere := next((held for held in files if held.endswith(f"/{_base(name)}") or held == _base(name)), ""):
             why = f"the set has {elsewhere}: perhaps it was compiled from another folder than its importer expects"
         findings.add(

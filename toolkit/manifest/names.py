@@ -12,7 +12,7 @@ _WORD_BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 #: Below this similarity (0 to 100) a name is no candidate for a misspelling.
-_SIMILAR = 70.0
+_SIMILAR = 60.0
 
 #: Comparing is quadratic in the length; no name that people write is longer.
 _LONGEST = 200

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError
@@ -22,24 +21,17 @@ _DUPLICATE = re.compile(r"duplicate symbol '([^']+)'")
 #: Names in protobuf's messages: in quotes or in parentheses.
 _NAME = re.compile(r"['(]([A-Za-z_][\w.]*)['),]")
 
-_DESCRIPTOR_FILE = "google/protobuf/descriptor.proto"
-
 
 def build_pool(files: Sequence[File], findings: Findings) -> DescriptorPool:
-    """A pool of exactly these files, which stand in order of dependency.
-
-    The descriptor of descriptors is the installed protobuf's own: it knows all that the
-    reader asks for, whatever compiler wrote the set.
-    """
+    """A pool of exactly these files, which stand in order of dependency."""
     pool = DescriptorPool()
     failed: set[str] = set()
     for index, file in enumerate(files):
         if any(name in failed for name, _ in file.imports):
             failed.add(file.name)
             continue
-        data = descriptor_pb2.DESCRIPTOR.serialized_pb if file.name == _DESCRIPTOR_FILE else file.data
         try:
-            pool.AddSerializedFile(data)
+            pool.AddSerializedFile(file.data)
         except (TypeError, ValueError, DecodeError) as error:
             failed.add(file.name)
             _explain(str(error).removeprefix(_PREAMBLE), file, files[:index], findings)

@@ -37,7 +37,11 @@ def read_manifest(*sets: bytes, services: Sequence[str] = (), names: Sequence[st
     """
     findings = Findings()
     if not sets:
-        findings.add("no_set", "no descriptor set was given", fix="toolkit compile service.proto -o service.pb")
+        findings.add(
+            "no_set",
+            "no descriptor set was given",
+            fix="give one; this makes it: toolkit compile service.proto -o service.pb",
+        )
     labels = [_label(index, len(sets), names) for index in range(len(sets))]
     parsed = [parse_set(data, label, findings) for data, label in zip(sets, labels, strict=True)]
     findings.check()
@@ -50,25 +54,33 @@ def read_manifest(*sets: bytes, services: Sequence[str] = (), names: Sequence[st
     reader = OptionReader(pool)
     found = find_services(files, reader)
     served = choose_served(found, whole, services, findings)
+    our_files = {service.file.name for service in found if service.full_name in served}
+    file_options = {
+        file.name: reader.read("File", file.descriptor.options, file.source, _FILE_OPTIONS, findings)
+        for file in files
+        if file.name in our_files
+    }
     declared: list[ServiceDeclaration] = []
-    options: dict[str, list[tuple[str, Options]]] = {}
+    service_options: dict[str, list[tuple[str, Options]]] = {}
     for service in found:
         mine = service.full_name in served
         # What is wrong with other people's services is no reason to refuse ours.
         kept = findings if mine else Findings(keep=False)
-        declaration, service_options = declare_service(service, pool, reader, kept, served=mine)
+        declaration, options = declare_service(service, pool, reader, kept, served=mine)
         declared.append(declaration)
         if mine:
-            options.setdefault(service.file.name, []).append((service.full_name, service_options))
+            service_options.setdefault(service.file.name, []).append((service.full_name, options))
     check_proxies(declared, findings)
-    ours = [
-        (reader.read("File", file.descriptor.options, file.source, _FILE_OPTIONS, findings), options[file.name])
-        for file in files
-        if file.name in options
-    ]
-    plugins = merge_plugins((one for each in ours for one in read_plugins(*each, findings)), findings)
-    clients = merge_clients((file for file, _ in ours), findings)
-    app = merge_apps((file for file, _ in ours), findings)
+    plugins = merge_plugins(
+        (
+            plugin
+            for name, options in file_options.items()
+            for plugin in read_plugins(options, service_options[name], findings)
+        ),
+        findings,
+    )
+    clients = merge_clients(file_options.values(), findings)
+    app = merge_apps(file_options.values(), findings)
     check_names(plugins, clients, findings)
     check_needs(plugins, findings)
     findings.check()

@@ -36,7 +36,9 @@ _OPTION_DEPENDENCY = 15
 _BUF_EXTENSION = 8042
 _BUF_IS_IMPORT = 1
 
-_COMPILE = "make one with: toolkit compile service.proto -o service.pb"
+_COMPILE = "toolkit compile service.proto -o service.pb"
+_MAKE_ONE = f"make one with: {_COMPILE}"
+_MAKE_ANEW = f"compile it again: {_COMPILE}"
 
 
 @attrs.frozen(kw_only=True)
@@ -82,9 +84,7 @@ class DescriptorSet:
 def parse_set(data: bytes, label: str, findings: Findings) -> DescriptorSet | None:
     """The files of one set; None, and a finding, when the bytes are no FileDescriptorSet."""
     if not data:
-        findings.add(
-            "empty_set", "the descriptor set is empty (0 bytes)", where=label, fix=f"compile it again, or {_COMPILE}"
-        )
+        findings.add("empty_set", "the descriptor set is empty (0 bytes)", where=label, fix=_MAKE_ANEW)
         return None
     if len(data) > MAX_SET_SIZE:
         findings.add(
@@ -96,7 +96,7 @@ def parse_set(data: bytes, label: str, findings: Findings) -> DescriptorSet | No
         return None
     records = split_records(data, limit=_MAX_FILES)
     chunks = [data[record.payload : record.end] for record in records.fields if _is_file(record)]
-    if not records.complete or not chunks:
+    if not records.complete or not chunks or chunks[0].endswith(b".proto"):
         _explain(data, records, label, findings)
         return None
     files = [_parse_file(chunk, index, label, findings) for index, chunk in enumerate(chunks)]
@@ -122,7 +122,7 @@ def _parse_file(chunk: bytes, index: int, label: str, findings: Findings) -> Fil
             f"{quoted(name) if name else f'file {index + 1}'} of the descriptor set is damaged",
             where=label,
             why="its bytes are no FileDescriptorProto",
-            fix=f"compile the set again: {_COMPILE}",
+            fix=_MAKE_ANEW,
         )
         return None
     if not _has_readable_names(descriptor):
@@ -130,7 +130,7 @@ def _parse_file(chunk: bytes, index: int, label: str, findings: Findings) -> Fil
             "file_name",
             f"file {index + 1} of the descriptor set, or one of its imports, has no readable name",
             where=label,
-            fix=f"compile the set again: {_COMPILE}",
+            fix=_MAKE_ANEW,
         )
         return None
     return File(
@@ -191,16 +191,16 @@ def _explain(data: bytes, records: Records, label: str, findings: Findings) -> N
     """Say what the bytes are, since they are no FileDescriptorSet."""
     if data[:2] == b"\x1f\x8b" or data[:4] == b"\x28\xb5\x2f\xfd":
         _add_compressed(data, label, findings)
-    elif (text := _decode(data)) is not None:
-        _add_text(text, label, findings)
     elif _is_single_file(data):
         findings.add(
             "single_file",
             "these bytes are one FileDescriptorProto, not a FileDescriptorSet",
             where=label,
             why="a set holds the file together with everything that it imports",
-            fix=_COMPILE,
+            fix=_MAKE_ONE,
         )
+    elif (text := _decode(data)) is not None:
+        _add_text(text, label, findings)
     elif records.lacking and _holds_files(data, records):
         _add_truncated(data, records, label, findings)
     else:
@@ -208,8 +208,8 @@ def _explain(data: bytes, records: Records, label: str, findings: Findings) -> N
             "not_a_set",
             "these bytes are no FileDescriptorSet",
             where=label,
-            why=f"{len(data):,} bytes that begin with {data[:8].hex(' ')}",
-            fix=_COMPILE,
+            why=f"they begin with {data[:8].hex(' ')}",
+            fix=_MAKE_ONE,
         )
 
 
@@ -231,15 +231,19 @@ def _add_compressed(data: bytes, label: str, findings: Findings) -> None:
 
 def _add_text(text: str, label: str, findings: Findings) -> None:
     if text.lstrip()[:1] == "{":
-        what, code, fix = "this is JSON, not a binary descriptor set", "json", "buf build -o service.binpb"
+        what, code, fix = (
+            "this is JSON, not a binary descriptor set",
+            "json",
+            "write it in binary: buf build -o service.binpb",
+        )
     elif _TEXT_FORMAT.match(text):
         what, code = "this is a descriptor set in text format, not in binary", "text_format"
-        fix = "buf build -o service.binpb, or: toolkit compile service.proto -o service.pb"
+        fix = f"write it in binary: buf build -o service.binpb, or: {_COMPILE}"
     elif _PROTO_SOURCE.search(text):
         what, code = "this is a .proto, not a compiled descriptor set", "proto_source"
-        fix = "compile it first: toolkit compile service.proto -o service.pb"
+        fix = f"compile it first: {_COMPILE}"
     else:
-        what, code, fix = "this is text, not a binary descriptor set", "not_a_set", _COMPILE
+        what, code, fix = "this is text, not a binary descriptor set", "not_a_set", _MAKE_ONE
     findings.add(code, what, where=label, fix=fix)
 
 
@@ -251,7 +255,7 @@ def _add_truncated(data: bytes, records: Records, label: str, findings: Findings
         "truncated",
         f"the descriptor set is cut off in {which}",
         where=label,
-        why=f"at least {records.lacking:,} bytes are missing",
+        why="at least " + ("1 byte is" if records.lacking == 1 else f"{records.lacking:,} bytes are") + " missing",
         fix="copy it again, or compile it again",
     )
 
@@ -259,12 +263,12 @@ def _add_truncated(data: bytes, records: Records, label: str, findings: Findings
 def _decode(data: bytes) -> str | None:
     """The bytes as text, or None when they are no text that people write."""
     try:
-        text = data[:65536].decode("utf-8")
-    except UnicodeDecodeError as error:
-        if error.start < len(data[:65536]) - 3:
-            return None
-        text = data[: error.start].decode("utf-8")
-    return text if all(char.isprintable() or char in "\t\r\n\f\ufeff" for char in text) else None
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    begin = text[:65536]
+    written = all(char.isprintable() or char in "\t\r\n\f\ufeff" for char in begin)
+    return begin if written and begin.strip() else None
 
 
 def _is_single_file(data: bytes) -> bool:

@@ -14,6 +14,10 @@ LENGTH_DELIMITED = 2
 #: Wire types whose payload has a fixed size, in bytes.
 _FIXED = {1: 8, 5: 4}
 
+# What stands for a position where there is none.
+_MALFORMED = -1
+_CUT_OFF = -2
+
 
 @attrs.frozen
 class Record:
@@ -35,7 +39,7 @@ class Records:
     complete: bool
     #: Where the field that is cut off or no field at all has its payload.
     rest: int = 0
-    #: How many bytes the last field lacks; 0 when that is not what is wrong.
+    #: How many bytes the last field lacks at least; 0 when that is not what is wrong.
     lacking: int = 0
 
 
@@ -49,13 +53,15 @@ def split_records(data: bytes, *, limit: int) -> Records:
         number, wire_type = tag >> 3, tag & 7
         if wire_type == LENGTH_DELIMITED:
             length, payload = _read_varint(data, payload)
-            position = payload + length
+            position = payload + length if payload >= 0 else payload
         elif wire_type == VARINT:
             _, position = _read_varint(data, payload)
         elif wire_type in _FIXED:
-            position = payload + _FIXED[wire_type]
+            position = payload + _FIXED[wire_type] if payload >= 0 else payload
         else:
-            position = -1
+            position = _MALFORMED
+        if _CUT_OFF in (payload, position):
+            return Records(fields=tuple(fields), complete=False, rest=start, lacking=1)
         if number < 1 or payload < 0 or position < payload or len(fields) == limit:
             return Records(fields=tuple(fields), complete=False, rest=start)
         if position > size:
@@ -65,13 +71,17 @@ def split_records(data: bytes, *, limit: int) -> Records:
 
 
 def _read_varint(data: bytes, position: int) -> tuple[int, int]:
-    """The varint at ``position`` and the position behind it; (0, -1) where none is."""
+    """The varint at ``position`` and the position behind it, or a negative number where none is."""
+    if position < 0:
+        return 0, position
     value = shift = 0
-    while 0 <= position < len(data) and shift < 70:
+    while shift < 70:
+        if position >= len(data):
+            return 0, _CUT_OFF
         byte = data[position]
         position += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value, position
         shift += 7
-    return 0, -1
+    return 0, _MALFORMED

@@ -105,17 +105,13 @@ class RedisStore:
 
     async def check(self) -> None:
         """Return once the server has answered ``PING``, whatever the pool is doing."""
-        try:
-            if self._probe.is_connected and await self._probe.can_read():
-                # Nothing was asked: it is the end of a connection that the server closed.
-                await self._probe.disconnect(nowait=True)
-            await self._probe.connect()  # type: ignore[no-untyped-call]
-            await self._probe.send_command("PING", check_health=False)
-            await self._probe.read_response()
-        except BaseException:
-            # Cancelled or failed half-way: its next answer could be to this question.
+        if self._probe.is_connected and await self._probe.can_read():
+            # Nothing was asked: it is the end of a connection that the server closed.
             await self._probe.disconnect(nowait=True)
-            raise
+        # Whatever fails or is cancelled on the way disconnects it.
+        await self._probe.connect()  # type: ignore[no-untyped-call]
+        await self._probe.send_command("PING", check_health=False)
+        await self._probe.read_response()
 
     async def close(self) -> None:
         """Close every connection."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import attrs
 import structlog
@@ -15,7 +15,7 @@ from toolkit.errors import Abort, Code, UnavailableError
 from toolkit.manifest import MethodDeclaration
 from toolkit.runtime.call import Context
 from toolkit.runtime.messages import ConversionError
-from toolkit.runtime.scope import CallScope
+from toolkit.runtime.scope import CallScope, raise_outcome
 from toolkit.runtime.shield import Shield
 
 __all__ = ["Codec", "Dispatcher", "Endpoint", "Hook", "InFlight"]
@@ -57,9 +57,11 @@ class Hook:
 class InFlight:
     """The calls that are running, and their tasks."""
 
-    __slots__ = ("_idle", "running")
+    __slots__ = ("_idle", "loop", "running")
 
     def __init__(self) -> None:
+        # Looked up once: on Python 3.11 every look-up is a system call.
+        self.loop = asyncio.get_running_loop()
         self.running: dict[Context, asyncio.Task[Any] | None] = {}
         self._idle: list[asyncio.Future[None]] = []
 
@@ -80,7 +82,7 @@ class InFlight:
     async def wait_idle(self) -> None:
         """Return as soon as no call is running."""
         while self.running:
-            waiter = asyncio.get_running_loop().create_future()
+            waiter = self.loop.create_future()
             self._idle.append(waiter)
             await waiter
 
@@ -122,6 +124,8 @@ class Endpoint:
         decode = self._decoder(codec)
         if self.declaration.cardinality.server_streaming:
             return self._serve_stream(codec, decode)
+        if self.around:
+            return self._serve_around(codec, decode)
         if self.direct is not None:
             return self._serve_directly(codec, decode, self.direct)
         return self._serve_scoped(codec, decode)
@@ -131,11 +135,12 @@ class Endpoint:
     def _serve_directly(
         self, codec: Codec, decode: Callable[[Any], Any], handler: Callable[[Any, Context], Awaitable[Any]]
     ) -> Callable[[Context], Awaitable[Any]]:
-        running, end, current_task = self.in_flight.running, self.in_flight.end, asyncio.current_task
+        running, end = self.in_flight.running, self.in_flight.end
+        loop, current_task = self.in_flight.loop, asyncio.current_task
         reply_class, adopt, encode = self.reply_class, self.adopt, codec.encode
 
         async def serve(context: Context) -> Any:
-            running[context] = current_task()
+            running[context] = current_task(loop)
             try:
                 request = context.request = decode(context.request)
                 reply = await handler(request, context)
@@ -156,11 +161,39 @@ class Endpoint:
         return serve
 
     def _serve_scoped(self, codec: Codec, decode: Callable[[Any], Any]) -> Callable[[Context], Awaitable[Any]]:
+        running, end, loop = self.in_flight.running, self.in_flight.end, self.in_flight.loop
+        shield, current_task = self.shield, asyncio.current_task
+        chain, reply_class, adopt, encode = self.chain, self.reply_class, self.adopt, codec.encode
+
+        async def serve(context: Context) -> Any:
+            running[context] = current_task(loop)
+            scope = context._scope = CallScope()
+            try:
+                context.request = decode(context.request)
+                reply = await chain(context)
+                payload = encode(reply if type(reply) is reply_class else adopt(reply))
+                if scope.entered:
+                    await scope.leave(None)
+                if scope.views or context._after_commit is not None:
+                    outcome = scope.begin_commit(shield, context._after_commit)
+                    if outcome is not None:
+                        await shield.wait(outcome)
+                        raise_outcome(outcome)
+                return payload
+            except BaseException as error:  # noqa: BLE001 -- raised again, or as the status for it
+                await self._end(error, scope, context)
+            finally:
+                end(context)
+
+        return serve
+
+    def _serve_around(self, codec: Codec, decode: Callable[[Any], Any]) -> Callable[[Context], Awaitable[Any]]:
+        """As above, with the plugins' middlewares around the commit, too."""
         in_flight, encode = self.in_flight, codec.encode
         answer = self._with_around(self._answer_once(encode))
 
         async def serve(context: Context) -> Any:
-            in_flight.running[context] = asyncio.current_task()
+            in_flight.running[context] = asyncio.current_task(in_flight.loop)
             try:
                 context.request = decode(context.request)
                 scope = context._scope = CallScope()
@@ -179,7 +212,6 @@ class Endpoint:
         return serve
 
     def _answer_once(self, encode: Callable[[Any], Any]) -> Chain:
-        """The whole of a call inside of the plugins' middlewares: handler, serialisation, commit."""
         chain, reply_class, adopt, shield = self.chain, self.reply_class, self.adopt, self.shield
 
         async def answer(context: Context) -> Any:
@@ -189,10 +221,8 @@ class Endpoint:
                 if type(reply) is not reply_class:
                     reply = adopt(reply)
                 payload = encode(reply)
-                if scope.entered:
-                    await scope.leave(None)
-                if scope.views or context._after_commit is not None:
-                    await scope.commit(shield, context._after_commit)
+                await scope.leave(None)
+                await scope.commit(shield, context._after_commit)
             except BaseException as error:
                 await scope.roll_back(shield, error)
                 raise
@@ -208,33 +238,40 @@ class Endpoint:
         start = self._with_around(self.chain)
 
         async def serve(context: Context) -> AsyncIterator[Any]:
-            in_flight.running[context] = asyncio.current_task()
+            in_flight.running[context] = asyncio.current_task(in_flight.loop)
+            scope = context._scope = CallScope()
             try:
-                scope = context._scope = CallScope()
-                try:
-                    context.request = decode(context.request)
-                    replies = await start(context)
-                    scope.streams.append(replies)
-                    async for reply in replies:
-                        yield encode(reply if type(reply) is reply_class else adopt(reply))
-                    await _close_streams(scope)
-                    await scope.leave(None)
-                    await scope.commit(self.shield, context._after_commit)
-                except BaseException as error:
-                    await _close_streams(scope)
-                    await scope.roll_back(self.shield, error)
-                    raise
-            except BaseException as error:
-                end_of_call = _status_of(error, context)
-                if end_of_call is None:
-                    raise
-                raise end_of_call from error
+                context.request = decode(context.request)
+                replies = await start(context)
+                scope.follow(replies)
+                async for reply in replies:
+                    yield encode(reply if type(reply) is reply_class else adopt(reply))
+                await scope.close_streams()
+                await scope.leave(None)
+                await scope.commit(self.shield, context._after_commit)
+            except BaseException as error:  # noqa: BLE001 -- raised again, or as the status for it
+                await self._end(error, scope, context)
             finally:
                 in_flight.end(context)
 
         return serve
 
     # What both share
+
+    async def _end(self, error: BaseException, scope: CallScope, context: Context) -> NoReturn:
+        """Close whatever a failed call has opened, and raise the status with which it ends."""
+        cause = error
+        try:
+            await scope.close_streams()
+            await scope.roll_back(self.shield, error)
+        except BaseException as failure:  # noqa: BLE001 -- it ends the call in place of the first
+            cause = failure
+        end_of_call = _status_of(cause, context)
+        if isinstance(error, GeneratorExit):  # nobody reads on; what went wrong since is logged
+            raise error
+        if end_of_call is None:
+            raise cause
+        raise end_of_call from cause
 
     def _with_around(self, innermost: Chain) -> Chain:
         chain = innermost
@@ -264,14 +301,6 @@ class Endpoint:
 
 def _link(middleware: Callable[..., Awaitable[Any]], following: Chain) -> Chain:
     return lambda call: middleware(call, following)
-
-
-async def _close_streams(scope: CallScope) -> None:
-    """Close the outermost stream first, so that each finds those inside of it still open."""
-    while scope.streams:
-        close = getattr(scope.streams.pop(), "aclose", None)
-        if close is not None:
-            await close()
 
 
 def _status_of(error: BaseException, context: Context) -> Abort | None:

@@ -29,11 +29,14 @@ _MIDDLEWARE: Final = "__toolkit_middleware__"
 _HOOK: Final = "__toolkit_hook__"
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Named:
     """``Annotated[Redis, Named("session_cache")]``: the prefix, where the parameter can't carry it as its name."""
 
     prefix: str
+
+    def __repr__(self) -> str:
+        return f"Named({self.prefix!r})"
 
 
 @attrs.frozen(kw_only=True)

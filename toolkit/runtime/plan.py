@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -116,15 +116,18 @@ class Plan:
         objects: dict[Any, Any] = {Registry: registry, Manifest: self.manifest}
         if self._app_type is not None:
             objects[self._app_type] = app
-        wiring = Wiring(
-            registry, objects=objects, settings=settings, clients=clients or {}, shield=Shield(finish_timeout)
-        )
-        return self._connect(wiring, around)
+
+        def wire() -> Wiring:
+            shield = Shield(finish_timeout)
+            return Wiring(registry, objects=objects, settings=settings, clients=clients or {}, shield=shield)
+
+        return self._connect(wire, around)
 
     @asynccontextmanager
     async def _connect(
-        self, wiring: Wiring, around: Sequence[Callable[..., Awaitable[Any]]]
+        self, wire: Callable[[], Wiring], around: Sequence[Callable[..., Awaitable[Any]]]
     ) -> AsyncIterator[Dispatcher]:
+        wiring = wire()
         for service in self._services:
             service.attach(self.manifest)
         try:
@@ -190,14 +193,16 @@ def bind(
     *,
     allow_unimplemented: bool = False,
     app_type: type | None = None,
+    clients: Collection[str] = (),
 ) -> Plan:
     """Check every signature of the handlers against the manifest and its plugins.
 
     ``plugins`` are those that could be loaded, by prefix. ``app_type`` is what an
-    annotation has to be to receive the App; by default the runtime's own.
+    annotation has to be to receive the App; by default the runtime's own. ``clients`` are the
+    names of the declared clients that :meth:`Plan.connect` will be given.
     """
     app_type = app_type if app_type is not None else _find_app_type()
-    resolver = Resolver(manifest, plugins, (Registry, Manifest, app_type))
+    resolver = Resolver(manifest, plugins, runtime_types=(Registry, Manifest, app_type), clients=clients)
     finder = MethodFinder(manifest, resolver)
     found = finder.find(handlers.services)
     middlewares = Middlewares(manifest, resolver, handlers.middlewares)
@@ -249,7 +254,7 @@ def _hooks(functions: Sequence[Function], kind: str, resolver: Resolver) -> tupl
             Problem(
                 code="binding.positional_parameter",
                 where=signature.draw(parameter),
-                what=f"{parameter.name!r} is positional, and everything that an @{kind} function takes is injected by name",
+                what=f"{parameter.name!r} is positional, and an @{kind} function is given everything by name",
                 fix=f"put `*` before it: {signature.name}(*, {parameter.text})",
             )
             for parameter in signature.positional

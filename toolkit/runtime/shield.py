@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import attrs
 
-__all__ = ["Outcome", "Shield"]
+__all__ = ["ENDED_WELL", "Outcome", "Shield"]
 
 #: Workers kept for later; beyond these, a worker ends with its job.
 _SPARE_WORKERS: Final = 64
@@ -26,17 +26,18 @@ class Outcome:
     #: The caller's cancellation, held back until the coroutine had ended.
     cancelled: asyncio.CancelledError | None = None
     done: bool = False
-    waiter: asyncio.Future[None] | None = None
+    _waiter: asyncio.Future[None] | None = None
+    _worker: _Worker | None = None
 
     def end(self) -> None:
         """Wake whoever waits for the end."""
         self.done = True
-        if self.waiter is not None and not self.waiter.done():
-            self.waiter.set_result(None)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
 
 #: Of a coroutine that ended well without waiting for anything: most of them.
-_ENDED_WELL: Final = Outcome(done=True)
+ENDED_WELL: Final = Outcome(done=True)
 
 
 class Shield:
@@ -51,37 +52,45 @@ class Shield:
     def __init__(self, timeout: float) -> None:
         #: How long a coroutine may take before it is cancelled, and again before it is given up, in seconds.
         self.timeout = timeout
+        # Looked up once: on Python 3.11 every look-up is a system call.
+        self._loop = asyncio.get_running_loop()
         self._idle: list[_Worker] = []
         self._workers: set[asyncio.Task[None]] = set()
 
     async def run(self, coroutine: Coroutine[Any, Any, object]) -> Outcome:
         """Run ``coroutine`` to its end, bounded in time; never raises what it raised, nor CancelledError."""
+        outcome = self.begin(coroutine)
+        if not outcome.done:
+            await self.wait(outcome)
+        return outcome
+
+    def begin(self, coroutine: Coroutine[Any, Any, object]) -> Outcome:
+        """Run ``coroutine`` until it has to wait; an outcome that is not done then has to be waited for."""
+        loop = self._loop
         worker = self._idle.pop() if self._idle else self._add_worker()
+        caller: Any = asyncio.current_task(loop)
         context = copy_context()
-        outcome: Outcome | None = None
-        loop = asyncio.get_running_loop()
-        caller: Any = asyncio.current_task()
         # https://docs.python.org/3/library/asyncio-extending.html#task-lifetime-support
         _leave_task(loop, caller)
         _enter_task(loop, worker.task)
         try:
             awaited = context.run(coroutine.send, None)
         except StopIteration:
-            outcome = _ENDED_WELL
+            outcome = ENDED_WELL
         except BaseException as error:  # noqa: BLE001 -- given to the caller in the outcome
             outcome = Outcome(error=error, done=True)
+        else:
+            outcome = Outcome(worker=worker)
+            worker.start(_Job(coroutine=coroutine, context=context, awaited=awaited, outcome=outcome))
+            return outcome
         finally:
             _leave_task(loop, worker.task)
             _enter_task(loop, caller)
-        if outcome is not None:
-            self._idle.append(worker)
-            return outcome
-        outcome = Outcome()
-        worker.start(_Job(coroutine=coroutine, context=context, awaited=awaited, outcome=outcome))
-        await self._wait(worker, outcome, loop)
+        self._idle.append(worker)
         return outcome
 
-    async def _wait(self, worker: _Worker, outcome: Outcome, loop: asyncio.AbstractEventLoop) -> None:
+    async def wait(self, outcome: Outcome) -> None:
+        """Wait for the end of what was begun, however often the caller is cancelled meanwhile."""
         expired = False
         timer: asyncio.TimerHandle | None = None
 
@@ -91,15 +100,16 @@ class Shield:
                 outcome.end()
                 return
             expired = True
-            worker.task.cancel()
-            timer = loop.call_later(self.timeout, expire)
+            if outcome._worker is not None:
+                outcome._worker.task.cancel()
+            timer = self._loop.call_later(self.timeout, expire)
 
-        timer = loop.call_later(self.timeout, expire)
+        timer = self._loop.call_later(self.timeout, expire)
         try:
             while not outcome.done:
-                outcome.waiter = loop.create_future()
+                outcome._waiter = self._loop.create_future()
                 try:
-                    await outcome.waiter
+                    await outcome._waiter
                 except asyncio.CancelledError as error:
                     outcome.cancelled = error
         finally:
@@ -111,7 +121,7 @@ class Shield:
 
     def _add_worker(self) -> _Worker:
         worker = _Worker(self._take_back)
-        worker.task = asyncio.get_running_loop().create_task(worker.work(), name="toolkit-shield")
+        worker.task = self._loop.create_task(worker.work(), name="toolkit-shield")
         self._workers.add(worker.task)
         worker.task.add_done_callback(self._workers.discard)
         return worker

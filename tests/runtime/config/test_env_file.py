@@ -7,7 +7,8 @@ def test_every_line_is_read_with_its_number() -> None:
     """Names, texts and line numbers of an env file are those that an editor shows."""
     file = parse_env_file(
         ".env",
-        "# a comment\n\nA=1\r\nexport B=two words # and a comment\n\n\nC='it''s\n\nD=\"line one\nline two\"\nE=5\nF\nG=\n",
+        "# a comment\n\nA=1\r\nexport B=two words # and a comment\n\n\nC='it''s\n\n"
+        'D="line one\nline two"\nE=5\nF\nG=\n',
     )
     assert [(line.name, line.text, line.number) for line in file.lines] == [
         ("A", "1", 3),

@@ -6,10 +6,10 @@ import attrs
 import pytest
 from attrs import validators
 
-from toolkit.errors import ConfigError, SettingError
+from toolkit.errors import ConfigError
 from toolkit.plugins import setting
 from toolkit.runtime.config import Config
-from toolkit.runtime.settings import RuntimeSettings, settings
+from toolkit.runtime.settings import RuntimeSettings
 
 
 def texts(config: Config) -> list[str]:
@@ -262,8 +262,16 @@ def test_a_default_that_contradicts_what_is_set_is_reported(bench: Any) -> None:
             "'grpc_server_max_receive_message_size' must be > 0: 0",
         ),
         ("GRPC_SERVER_MAX_CONCURRENT_CALLS", "0", "'grpc_server_max_concurrent_calls' must be > 0: 0"),
-        ("LOG_LEVEL", "warn", "expected one of debug, info, warning, error, critical, got 'warn': did you mean warning?"),
-        ("SHUTDOWN_TIMEOUT", "inf", "expected a duration such as 5s, 1m30s or 500ms, got 'inf': its units are h, m, s,"),
+        (
+            "LOG_LEVEL",
+            "warn",
+            "expected one of debug, info, warning, error, critical, got 'warn': did you mean warning?",
+        ),
+        (
+            "SHUTDOWN_TIMEOUT",
+            "inf",
+            "expected a duration such as 5s, 1m30s or 500ms, got 'inf': its units are h, m, s, ms, us and ns",
+        ),
     ],
 )
 def test_the_runtimes_settings_are_bounded(bench: Any, name: str, text: str, what: str) -> None:
@@ -271,7 +279,7 @@ def test_the_runtimes_settings_are_bounded(bench: Any, name: str, text: str, wha
     config = bench.read({f"USER_SERVICE_{name}": text})
     assert len(config.problems) == 1
     assert config.problems[0].where == f"USER_SERVICE_{name}"
-    assert config.problems[0].what.startswith(what)
+    assert config.problems[0].what == what
 
 
 def test_a_long_or_unprintable_value_is_cut_and_escaped(bench: Any) -> None:
@@ -284,243 +292,3 @@ def test_text_that_is_no_utf8_is_refused(bench: Any) -> None:
     """Bytes that the interpreter could not decode stop here, and not in a driver."""
     config = bench.read({"USER_SERVICE_PGSQL_HOST": "caf\udce9"})
     assert config.problems[0].what == "expected text, got 'caf\\udce9': it is not valid UTF-8"
-
-
-# What the manifest sets.
-
-
-def test_a_setting_of_the_manifest_that_does_not_exist_is_reported(bench: Any) -> None:
-    """A misspelt key of `settings` is named with what there is and what was meant."""
-    config = bench.read(declarations=[bench.declare("pgsql", settings={"hots": "x", "zzz": "y"})])
-    head = 'of plugin "pgsql" (database) does not exist'
-    legal = "host, port, pool_size, debug, timeout, buffer, startup_timeout, check_interval, check_timeout"
-    assert texts(config) == [
-        f'user.proto:12: settings["hots"] {head}\n    there are {legal}\n  → did you mean "host"?',
-        f'user.proto:12: settings["zzz"] {head}\n    there are {legal}\n  → remove it',
-    ]
-
-
-def test_a_secret_in_the_manifest_is_refused_unseen(bench: Any) -> None:
-    """A secret does not belong in a .proto, and the report does not repeat it."""
-    config = bench.read(declarations=[bench.declare("pgsql", settings={"Password": "hunter2"})])
-    assert texts(config) == [
-        'user.proto:12: settings["Password"] of plugin "pgsql" (database) is a secret\n'
-        "    a manifest is committed, shipped and shown to whoever asks a service for its descriptors\n"
-        "  → remove it, replace the secret if it was a real one,"
-        " and set USER_SERVICE_PGSQL_PASSWORD or USER_SERVICE_PGSQL_PASSWORD_FILE"
-    ]
-    assert "hunter2" not in repr(config)
-
-
-def test_critical_is_no_setting_of_the_manifest(bench: Any) -> None:
-    """What has an option of its own is not accepted a second way."""
-    config = bench.read(declarations=[bench.declare("pgsql", settings={"critical": "false"})])
-    assert texts(config) == [
-        'user.proto:12: settings["critical"] of plugin "pgsql" (database) does not exist\n'
-        "    whether a plugin is critical is an option of its own\n"
-        "  → write `critical: true` or `critical: false` beside its prefix"
-    ]
-
-
-def test_one_setting_under_two_names_is_refused(bench: Any) -> None:
-    """Names are read in any case, so that two spellings are one setting."""
-    config = bench.read(declarations=[bench.declare("pgsql", settings={"host": "a", "HOST": "b"})])
-    assert texts(config) == [
-        'user.proto:12: settings["HOST"] and settings["host"] of plugin "pgsql" (database) are one setting\n'
-        "  → remove one of them"
-    ]
-
-
-# What plugins find.
-
-
-def test_a_plugin_sees_its_settings_together(bench: Any) -> None:
-    """resolve gets the object and the names that were given, and what it derives is listed as derived."""
-    seen: list[tuple[Any, frozenset[str]]] = []
-
-    def resolve(config: Any, given: frozenset[str]) -> Any:
-        seen.append((config, given))
-        return attrs.evolve(config, host="from-dsn")
-
-    config = bench.read({"USER_SERVICE_PGSQL_DSN": "db://h"}, plugins={"pgsql": bench.plugin(resolve=resolve)})
-    assert seen == [(bench.database(dsn="db://h"), frozenset({"dsn"}))]
-    assert config.plugins["pgsql"].value.host == "from-dsn"
-    host = config.variable("host", plugin="pgsql")
-    assert (host.origin, host.value, host.is_set) == ("derived", "from-dsn", False)
-
-
-def test_a_contradiction_that_a_plugin_finds_names_the_variable(bench: Any) -> None:
-    """A SettingError becomes a problem of the full variable, with its origin and the plugin's own advice."""
-
-    def resolve(config: Any, given: frozenset[str]) -> Any:
-        raise SettingError("host", "it contradicts the DSN, which says db.local", fix="remove one of them")
-
-    config = bench.read({"USER_SERVICE_PGSQL_HOST": "x"}, plugins={"pgsql": bench.plugin(resolve=resolve)})
-    assert texts(config) == [
-        "USER_SERVICE_PGSQL_HOST: it contradicts the DSN, which says db.local\n"
-        '    set in the environment; it is "host" of plugin "pgsql" (database), declared at user.proto:12\n'
-        "  → remove one of them"
-    ]
-    assert config.plugins == {}
-
-
-def test_a_contradiction_without_advice_gets_some(bench: Any) -> None:
-    """Every report says what to do; for a setting that nothing declares the plugin's line is named."""
-
-    def resolve(config: Any, given: frozenset[str]) -> Any:
-        raise SettingError("PORT" if "port" in given else "colour", "it is wrong")
-
-    plugins = {"pgsql": bench.plugin(resolve=resolve)}
-    assert texts(bench.read({"USER_SERVICE_PGSQL_PORT": "1"}, plugins=plugins)) == [
-        "USER_SERVICE_PGSQL_PORT: it is wrong\n"
-        '    set in the environment; it is "port" of plugin "pgsql" (database), declared at user.proto:12\n'
-        "  → correct USER_SERVICE_PGSQL_PORT in the environment, or remove it to use the default 5432"
-    ]
-    assert texts(bench.read(plugins=plugins)) == [
-        'user.proto:12: colour: it is wrong\n    plugin "pgsql" (database)\n  → check the settings of this plugin'
-    ]
-
-
-def test_a_plugin_that_fails_over_its_settings_is_one_more_problem(bench: Any) -> None:
-    """An exception that is no SettingError is reported with its place, and the rest is still read."""
-
-    def resolve(config: Any, given: frozenset[str]) -> Any:
-        raise RuntimeError("no such colour")
-
-    config = bench.read({"USER_SERVICE_LOG_LEVEL": "x"}, plugins={"pgsql": bench.plugin(resolve=resolve)})
-    line = resolve.__code__.co_firstlineno + 1
-    assert texts(config)[0] == (
-        f'test_read.py:{line} resolve: plugin "pgsql" (database) cannot make sense of its settings:'
-        " RuntimeError: no such colour\n"
-        '    plugin "pgsql" (database), declared at user.proto:12\n'
-        "  → check the settings of this plugin; the plugin should have raised a SettingError that names one"
-    )
-    assert len(config.problems) == 2
-
-
-def test_a_constructor_that_refuses_its_settings_is_reported(bench: Any) -> None:
-    """What a class finds in `__attrs_post_init__` is a problem like any other, a SettingError names its setting."""
-
-    @attrs.frozen(kw_only=True)
-    class Picky:
-        host: str = setting("", help="Host.")
-
-        def __attrs_post_init__(self) -> None:
-            if self.host == "x":
-                raise ValueError("x is no host")
-            if self.host == "y":
-                raise SettingError("host", "y is no host")
-
-    plugins = {"p": bench.plugin(Picky)}
-    together = bench.read({"USER_SERVICE_P_HOST": "x"}, plugins=plugins)
-    named = bench.read({"USER_SERVICE_P_HOST": "y"}, plugins=plugins)
-    name = Picky.__qualname__
-    assert texts(together) == [
-        f"user.proto:12: {name} refuses its settings: x is no host\n"
-        '    it declares the settings of plugin "p" (database)\n'
-        "  → correct the settings that the message is about"
-    ]
-    assert [(problem.where, problem.what) for problem in named.problems] == [("USER_SERVICE_P_HOST", "y is no host")]
-
-
-def test_a_config_class_that_cannot_be_read_is_reported_field_by_field(bench: Any) -> None:
-    """A plugin's author is told which annotation no text fits, and where."""
-
-    @attrs.frozen(kw_only=True)
-    class Odd:
-        a: complex = setting(0j, help="")
-        b: dict[str, int] = setting(help="", factory=dict)
-
-    config = bench.read(plugins={"p": bench.plugin(Odd)})
-    line = config.problems[0].where.rpartition(":")[2]
-    supported = (
-        "str, int, float, bool, Path, timedelta, an Enum, a Literal, "
-        "list/tuple/set/frozenset of one of them, or one of them | None"
-    )
-    assert texts(config) == [
-        f"test_read.py:{line}: {Odd.__qualname__}.a cannot be read from text: complex is none of: {supported}\n"
-        '    it declares a setting of plugin "p" (database)\n'
-        "  → annotate it with a supported type",
-        f"test_read.py:{line}: {Odd.__qualname__}.b cannot be read from text: dict[str, int] is none of: {supported}\n"
-        '    it declares a setting of plugin "p" (database)\n'
-        "  → annotate it with a supported type",
-    ]
-
-
-def test_a_config_class_that_is_no_attrs_class_is_reported(bench: Any) -> None:
-    """Only an attrs class has fields to read."""
-
-    class Plain:
-        host = "x"
-
-    config = bench.read(plugins={"p": bench.plugin(Plain)})
-    assert [problem.what for problem in config.problems] == [f"{Plain.__qualname__} is no attrs class"]
-    assert config.problems[0].fix == (
-        "decorate it with @attrs.frozen(kw_only=True), and declare its fields with setting(...)"
-    )
-
-
-# The app's own settings.
-
-
-@settings
-class Limits:
-    max_orders: int = setting(5, help="Open orders of a user.", validator=validators.gt(0))
-    grace: float = setting(60.0, help="Before an order expires.", unit="seconds")
-
-
-def test_the_apps_settings_are_read_under_the_service_prefix(bench: Any) -> None:
-    """A settings class is read by the same rules, and found by its type."""
-    config = bench.read(
-        {"USER_SERVICE_MAX_ORDERS": "7"}, env_files={".env": "USER_SERVICE_GRACE=1m30s"}, app_settings=[Limits]
-    )
-    assert config.problems == ()
-    assert config.app == {Limits: Limits(max_orders=7, grace=90.0)}
-    assert [variable.name for variable in config.variables if variable.kind == "app"] == [
-        "USER_SERVICE_MAX_ORDERS",
-        "USER_SERVICE_GRACE",
-    ]
-
-
-def test_a_wrong_app_setting_is_reported_with_its_class(bench: Any) -> None:
-    """The report names the class and the line that declare the setting."""
-    config = bench.read({"USER_SERVICE_MAX_ORDERS": "0"}, app_settings=[Limits])
-    line = config.problems[0].why.rpartition(":")[2]
-    assert texts(config) == [
-        "USER_SERVICE_MAX_ORDERS: 'max_orders' must be > 0: 0\n"
-        f'    set in the environment; it is "max_orders" of settings class Limits, declared at test_read.py:{line}\n'
-        "  → correct USER_SERVICE_MAX_ORDERS in the environment, or remove it to use the default 5"
-    ]
-    assert config.app == {}
-
-
-def test_every_legal_variable_is_listed(bench: Any) -> None:
-    """The list has each plugin's own and common settings, the app's and the runtime's, whether set or not."""
-    config = bench.read(app_settings=[Limits])
-    assert [variable.kind for variable in config.variables] == ["plugin"] * 8 + ["common"] * 4 + ["app"] * 2 + [
-        "runtime"
-    ] * 9
-    port = config.variable("port", plugin="pgsql")
-    assert (port.name, port.type, port.default, port.required, port.secret, port.origin, port.is_set, port.help) == (
-        "USER_SERVICE_PGSQL_PORT",
-        "integer",
-        "5432",
-        False,
-        False,
-        "default",
-        False,
-        "TCP port.",
-    )
-    assert port.owner == 'plugin "pgsql" (database), declared at user.proto:12'
-    assert config.variable("grpc_server_port").name == "USER_SERVICE_GRPC_SERVER_PORT"
-    with pytest.raises(KeyError):
-        config.variable("port")
-
-
-def test_the_manifests_setting_is_the_default_that_is_shown(bench: Any) -> None:
-    """What holds while the environment says nothing is the manifest's setting."""
-    config = bench.read(
-        {"USER_SERVICE_PGSQL_TIMEOUT": "9s"}, declarations=[bench.declare("pgsql", settings={"port": "6000"})]
-    )
-    port = config.variable("port", plugin="pgsql")
-    assert (port.default, port.value, port.origin) == ("6000", "6000", "user.proto:12")

@@ -23,7 +23,7 @@ def test_the_whole_family_is_ignored_with_one_notice_and_the_cure(bench: Any) ->
     assert [str(warning) for warning in config.warnings] == [
         "environment: ignored USER_SERVICE_PGSQL_PORT, USER_SERVICE_PGSQL_PORT_5432_TCP,"
         " USER_SERVICE_PGSQL_PORT_5432_TCP_ADDR, USER_SERVICE_PGSQL_PORT_5432_TCP_PORT and 4 more\n"
-        "    Kubernetes sets them as links to the Service user-service-pgsql, whose name begins like ours\n"
+        "    links that Kubernetes sets to the Service user-service-pgsql, whose name begins like ours\n"
         "  → set `enableServiceLinks: false` in the pod's spec"
     ]
     assert config.plugins["pgsql"].value.port == 5432
@@ -50,6 +50,16 @@ def test_a_link_leaves_the_setting_port_unset(bench: Any, url: str) -> None:
     assert config.plugins["pgsql"].value.port == 6000
 
 
+def test_a_single_link_has_its_notice(bench: Any) -> None:
+    """One link is spoken of as one."""
+    config = bench.read({"USER_SERVICE_PGSQL_PORT": "tcp://10.0.0.1:5432"})
+    assert [str(warning) for warning in config.warnings] == [
+        "environment: ignored USER_SERVICE_PGSQL_PORT\n"
+        "    a link that Kubernetes sets to the Service user-service-pgsql, whose name begins like ours\n"
+        "  → set `enableServiceLinks: false` in the pod's spec"
+    ]
+
+
 def test_a_link_to_a_service_of_a_longer_name_is_recognised(bench: Any) -> None:
     """Services whose names continue a plugin's prefix are grouped into the same notice."""
     config = bench.read(
@@ -60,7 +70,7 @@ def test_a_link_to_a_service_of_a_longer_name_is_recognised(bench: Any) -> None:
     )
     assert [str(warning) for warning in config.warnings] == [
         "environment: ignored USER_SERVICE_GRPC_SERVER_PORT, USER_SERVICE_PGSQL_READ_PORT_5432_TCP\n"
-        "    Kubernetes sets them as links to the Services user-service-grpc-server, user-service-pgsql-read,"
+        "    links that Kubernetes sets to the Services user-service-grpc-server, user-service-pgsql-read,"
         " whose names begin like ours\n"
         "  → set `enableServiceLinks: false` in the pod's spec"
     ]

@@ -112,7 +112,19 @@ def test_a_shown_size_is_read_as_itself(size: int) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "shown"),
-    [(0, "0s"), (28.0, "28s"), (90, "1m30s"), (0.5, "500ms"), (3600, "1h"), (0.00025, "250us"), (1e-9, "1ns")],
+    [
+        (0, "0s"),
+        (28.0, "28s"),
+        (90, "1m30s"),
+        (0.5, "500ms"),
+        (3600, "1h"),
+        (0.00025, "250us"),
+        (1e-9, "1ns"),
+        (1.5, "1.5s"),
+        (60.25, "1m0.25s"),
+        (0.0015, "1.5ms"),
+        (3601, "1h1s"),
+    ],
 )
 def test_durations_are_shown_in_their_shortest_form(seconds: float, shown: str) -> None:
     """A duration is shown as a person would write it."""

@@ -9,7 +9,9 @@ from typing import Any
 import grpc
 import pytest
 from grpc import aio
+from structlog.testing import capture_logs
 
+from toolkit.errors import Abort, Code
 from toolkit.runtime.call import Context
 
 Serve = Callable[..., Awaitable[Any]]
@@ -171,6 +173,48 @@ async def test_cancelled_from_within(serve: Serve, text: Text) -> None:
     assert (error.code(), error.details()) == (grpc.StatusCode.CANCELLED, "the call was cancelled by the server")
 
 
+@pytest.mark.parametrize("ending", ["reply", "abort", "raise"])
+@pytest.mark.parametrize("method", ["Say", "Repeat"])
+async def test_handler_that_ignores_its_cancellation(
+    serve: Serve, text: Text, until: Until, method: str, ending: str
+) -> None:
+    """Whatever a handler does for a client that has left, nothing is logged and the server goes on."""
+    started, ended = asyncio.Event(), asyncio.Event()
+
+    async def hold_on(request: Any) -> Any:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if ending == "abort":
+                raise Abort(Code.ABORTED, "too late") from None
+            if ending == "raise":
+                raise asyncio.CancelledError from None
+        return request
+
+    async def say(request: Any, _context: Context) -> Any:
+        try:
+            return await hold_on(request)
+        finally:
+            ended.set()
+
+    async def repeat(request: Any, _context: Context) -> AsyncIterator[Any]:
+        try:
+            yield await hold_on(request)
+        finally:
+            ended.set()
+
+    served = await serve({"Say": say, "Repeat": repeat})
+    with capture_logs() as events:
+        call = served.method(method)(text("hello"))
+        await started.wait()
+        call.cancel()
+        await ended.wait()
+        await served.channel.unary_unary("/grpc.health.v1.Health/Check")(b"")
+        await until(lambda: not served.server._calls.active)
+    assert events == []
+
+
 async def test_request_too_large(serve: Serve, text: Text) -> None:
     """A request larger than the limit is refused, and one of just that size is not."""
     served = await serve({"Say": echo}, max_receive_message_size=1000, max_send_message_size=2000)
@@ -215,6 +259,24 @@ async def test_too_many_calls(serve: Serve, text: Text, until: Until) -> None:
     await until(lambda: hanging.ended)
     assert (await served.method("Say")(text("4"))).text == "4"
     second.cancel()
+
+
+@pytest.mark.parametrize(("method", "make"), [("Say", "stream_unary"), ("Repeat", "stream_stream")])
+async def test_calls_whose_requests_come_late(serve: Serve, until: Until, method: str, make: str) -> None:
+    """The limit holds for calls that began before it was reached and send their request after."""
+    hanging = Hanging()
+    served = await serve({"Say": hanging.say, "Repeat": hanging.repeat}, max_concurrent_calls=2)
+    calls = [getattr(served.channel, make)(f"/echo.v1.Echo/{method}")() for _ in range(3)]
+    # Comes after the heads of the three, on the same connection.
+    await served.channel.unary_unary("/grpc.health.v1.Health/Check")(b"")
+    for call in calls:
+        await call.write(b"")
+    await until(lambda: any(call.done() for call in calls))
+    await until(lambda: hanging.started == 2)
+    refused = [call for call in calls if call.done()]
+    assert [await call.code() for call in refused] == [grpc.StatusCode.RESOURCE_EXHAUSTED]
+    for call in calls:
+        call.cancel()
 
 
 async def test_burst_of_calls(serve: Serve, text: Text) -> None:

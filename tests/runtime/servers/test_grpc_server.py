@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
@@ -192,9 +191,8 @@ async def test_lasting_streams_do_not_hold_up_the_stop(serve: Serve, path: str, 
     call = served.channel.stream_stream(path)()
     await call.write(request_data)
     await call.read()
-    began = time.monotonic()
-    await served.server.stop(50)
-    assert time.monotonic() - began < 25
+    async with asyncio.timeout(20):
+        await served.server.stop(3600)
     assert (await call.code(), await call.details()) == (grpc.StatusCode.UNAVAILABLE, "the server is stopping")
 
 

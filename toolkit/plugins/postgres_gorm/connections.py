@@ -77,14 +77,10 @@ class OpenConnections:
 
     async def close(self, engine: AsyncEngine) -> None:
         """Close all of them, in good order those that answer, and the engine with them."""
-        still_open = [connection for connection in self._connections if not connection.is_closed()]
         # All at once and each with a bound, which the engine's own way of closing has not.
         await asyncio.gather(
-            *(connection.close(timeout=_CLOSE_TIMEOUT) for connection in still_open), return_exceptions=True
+            *(connection.close(timeout=_CLOSE_TIMEOUT) for connection in self._connections), return_exceptions=True
         )
-        for connection in still_open:
-            if not connection.is_closed():
-                connection.terminate()
         await engine.dispose()
 
 
@@ -163,7 +159,7 @@ class Probe:
             self.close()
             raise TimeoutError(f"no answer within {self._timeout:g} s") from error
         except BaseException:
-            # Cancelled or failed half-way: its next answer could be to this question.
+            # A connection that did not answer may never do so again, while a new one would.
             self.close()
             raise
 

@@ -101,7 +101,8 @@ def _notice(roots: Mapping[str, str]) -> Problem:
         code="config.service_links",
         what=f"ignored {listed}",
         where="environment",
-        why=f"Kubernetes sets them as links to the Service{'s' if plural else ''} {', '.join(services)},"
+        why=f"{'links' if len(names) > 1 else 'a link'} that Kubernetes sets"
+        f" to the Service{'s' if plural else ''} {', '.join(services)},"
         f" whose name{'s begin' if plural else ' begins'} like ours",
         fix="set `enableServiceLinks: false` in the pod's spec",
     )

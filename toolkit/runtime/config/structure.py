@@ -83,7 +83,7 @@ def _describe_validator(validator: Any) -> str:
     if type(validator).__module__.startswith("attr"):
         return repr(validator).strip("<>")
     document = (getattr(validator, "__doc__", None) or "").strip()
-    return document.splitlines()[0] if document else getattr(validator, "__name__", "")
+    return document.splitlines()[0].rstrip(".") if document else getattr(validator, "__name__", "")
 
 
 def _default(field: attrs.Attribute[Any], trial: object) -> Any:

@@ -18,7 +18,6 @@ _NANOSECONDS: Final = {
     "m": 60_000_000_000,
     "h": 3_600_000_000_000,
 }
-_SHOWN_UNITS: Final = ("h", "m", "s", "ms", "us", "ns")
 #: Nanoseconds and bytes: Go keeps both in 64 bits, so no larger one can have been meant.
 _LONGEST: Final = 2**63 - 1
 
@@ -69,16 +68,19 @@ def parse_duration(text: str) -> float:
 
 
 def show_duration(seconds: float) -> str:
-    """The shortest text that :func:`parse_duration` reads as ``seconds``, to the nanosecond."""
-    rest = round(seconds * 1e9)
-    if rest == 0:
-        return "0s"
-    parts = []
-    for unit in _SHOWN_UNITS:
-        count, rest = divmod(rest, _NANOSECONDS[unit])
-        if count:
-            parts.append(f"{count}{unit}")
-    return "".join(parts)
+    """A text that :func:`parse_duration` reads as ``seconds``, to the nanosecond: ``1m30s``, ``1.5s``, ``500ms``."""
+    hours, rest = divmod(round(seconds * 1e9), _NANOSECONDS["h"])
+    minutes, rest = divmod(rest, _NANOSECONDS["m"])
+    shown = f"{hours}h" * bool(hours) + f"{minutes}m" * bool(minutes)
+    if not rest:
+        return shown or "0s"
+    # Whole minutes are followed by seconds; a short duration alone has the unit that suits it.
+    units = ("s",) if shown else ("s", "ms", "us", "ns")
+    unit = next(unit for unit in units if rest >= _NANOSECONDS[unit] or unit == units[-1])
+    whole, part = divmod(rest, _NANOSECONDS[unit])
+    digits = len(str(_NANOSECONDS[unit])) - 1
+    fraction = f".{part:0{digits}d}".rstrip("0") if part else ""
+    return f"{shown}{whole}{fraction}{unit}"
 
 
 def parse_size(text: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from types import CoroutineType
 from typing import Any
 
 from toolkit.runtime.call import Context
@@ -11,7 +12,7 @@ from toolkit.runtime.dispatch import Chain, Endpoint, InFlight
 from toolkit.runtime.injection.methods import Handler
 from toolkit.runtime.injection.middlewares import Middleware
 from toolkit.runtime.injection.sources import Injection
-from toolkit.runtime.injection.wiring import Arguments, Wiring
+from toolkit.runtime.injection.wiring import Arguments, Wiring, obtain
 from toolkit.runtime.scope import CallScope
 
 __all__ = ["compile_endpoint", "compile_function"]
@@ -98,60 +99,66 @@ def _compile_handler(handler: Handler, direct: Callable[[Any, Context], Any] | N
             return direct(context.request, context)
 
         return start_directly
-    begin = _compile_begin(handler, wiring)
-    if streams:
-        return begin
+    return _compile_with_scope(handler, wiring)
+
+
+def _compile_with_scope(handler: Handler, wiring: Wiring) -> Chain:
+    """Makes what the call needs and calls the handler: gives its reply or its async generator."""
+    arguments = wiring.arguments(handler.injection, rpc_method=handler.method.path)
+    convert = _converter(handler)
+    receive = _compile_receiver(handler, wiring)
+    function, wants_context = handler.function, handler.wants_context
+
+    streams = handler.method.cardinality.server_streaming
+    if receive is None and convert is None and wants_context and not streams and not arguments.needs:
+        return _compile_plain(function, arguments)
 
     async def call(context: Context) -> Any:
-        return await (await begin(context))
+        scope = context._scope
+        called = function if receive is None else await receive(scope)
+        values = await arguments.make(scope)
+        request = context.request if convert is None else convert(context.request)
+        result = called(request, context, **values) if wants_context else called(request, **values)
+        return result if streams else await result
 
     return call
 
 
-def _compile_begin(handler: Handler, wiring: Wiring) -> Chain:
-    """Makes what the call needs and calls the handler: gives its coroutine or its async generator."""
-    arguments = wiring.arguments(handler.injection, rpc_method=handler.method.path)
-    convert = _converter(handler)
-    receive = _compile_receiver(handler, wiring)
-    wants_context = handler.wants_context
+def _compile_plain(function: Function, arguments: Arguments) -> Chain:
+    """What most methods with a call-scoped view are: :meth:`Arguments.make` written out, which spares a coroutine."""
+    applied, varying = arguments.apply(function), arguments.varying
 
-    async def begin(context: Context) -> Any:
-        scope = context._scope
-        function = await receive(scope)
-        values = await arguments.make(scope)
-        request = context.request if convert is None else convert(context.request)
-        return function(request, context, **values) if wants_context else function(request, **values)
+    async def call(context: Context) -> Any:
+        scope, values = context._scope, {}
+        for name, maker in varying:
+            value = maker.get(scope)
+            values[name] = await value if type(value) is CoroutineType else value
+        return await applied(context.request, context, **values)
 
-    return begin
+    return call
 
 
-def _compile_receiver(handler: Handler, wiring: Wiring) -> Callable[[CallScope], Awaitable[Function]]:
-    receiver, attribute, function = handler.receiver, handler.attribute, handler.function
+def _compile_receiver(handler: Handler, wiring: Wiring) -> Callable[[CallScope], Awaitable[Function]] | None:
+    """Gives the method of an implementation's instance; None where a function of its own is called."""
+    receiver, attribute = handler.receiver, handler.attribute
     if receiver is None:
-        return _constant(function)
-    if not receiver.per_call:
-        bound: Function = getattr(wiring.singleton(receiver), attribute)
-        needs: Arguments = wiring.arguments(receiver.injection)
+        return None
+    if receiver.per_call:
+        maker = wiring.maker(receiver)
 
-        async def check(scope: CallScope) -> Function:
-            await needs.make(scope)
-            return bound
+        async def make(scope: CallScope) -> Function:
+            method: Function = getattr(await obtain(maker, scope), attribute)
+            return method
 
-        return _constant(bound) if needs.is_static else check
-    maker = wiring.maker(receiver)
+        return make
+    bound: Function = getattr(wiring.singleton(receiver), attribute)
+    needs: Arguments = wiring.arguments(receiver.injection)
 
-    async def make(scope: CallScope) -> Function:
-        method: Function = getattr(await maker.get(scope), attribute)
-        return method
+    async def check(scope: CallScope) -> Function:
+        await needs.make(scope)
+        return bound
 
-    return make
-
-
-def _constant(function: Function) -> Callable[[CallScope], Awaitable[Function]]:
-    async def get(_scope: CallScope) -> Function:
-        return function
-
-    return get
+    return check
 
 
 def _converter(handler: Handler) -> Callable[[Any], Any] | None:
@@ -183,7 +190,7 @@ def _adopting_each(chain: Chain, cls: type, adopt: Callable[[Any], Any]) -> Chai
         replies = await chain(context)
         adopted = adopt_each(replies)
         # Closed by dispatch when the call ends, however the middlewares handle what they are given.
-        context._scope.streams.extend((replies, adopted))
+        context._scope.follow(replies, adopted)
         return adopted
 
     return call

@@ -26,7 +26,7 @@ from toolkit.runtime.injection.signature import (
     strip_annotation,
 )
 from toolkit.runtime.injection.sources import Component, Injection
-from toolkit.runtime.messages import Messages, Mismatch, ReplyFace, RequestFace
+from toolkit.runtime.messages import Messages, Mismatch, ReplyFace, RequestFace, can_be_message
 from toolkit.runtime.service import Service
 
 __all__ = ["Handler", "MethodFinder"]
@@ -190,8 +190,8 @@ class MethodFinder:
         if kind == "sync":
             code, what = "binding.not_async", f"{candidate.name} is a plain function"
             why = "it would hold up every call of the process for as long as it runs"
-            ending = "with a `yield` for each reply" if streams else "and await what blocks"
-            fix = f"make it `async def`, {ending}: `await asyncio.to_thread(...)`"
+            shape = "`async def` with a `yield` for each reply" if streams else "`async def`"
+            fix = f"make it {shape}; run what blocks with `await asyncio.to_thread(...)`"
         elif streams:
             code, what = (
                 "binding.not_streaming",
@@ -248,7 +248,8 @@ class MethodFinder:
             elif wanted in _STREAMS:
                 wanted = ABSENT
             else:
-                fix = f"annotate it `AsyncIterator[{draw_type(wanted)}]`"
+                item = draw_type(wanted) if can_be_message(wanted) else "…"
+                fix = f"annotate it `AsyncIterator[{item}]`"
                 mismatches = (Mismatch(what=f"{_dotted(method)} takes a stream of requests", fix=fix),)
                 wanted = ABSENT
         face = self._messages.request(method.input_type, wanted)

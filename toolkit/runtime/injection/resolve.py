@@ -43,7 +43,12 @@ class Resolver:
     """Resolves parameters against one manifest and its plugins; ``problems`` gathers what is wrong."""
 
     def __init__(
-        self, manifest: Manifest, plugins: Mapping[str, Plugin[Any, Any]], runtime_types: Collection[type]
+        self,
+        manifest: Manifest,
+        plugins: Mapping[str, Plugin[Any, Any]],
+        *,
+        runtime_types: Collection[type],
+        clients: Collection[str],
     ) -> None:
         self.problems: list[Problem] = []
         #: Every settings class that a signature asks for.
@@ -53,6 +58,8 @@ class Resolver:
         self._plugins = plugins
         self._prefixes = {declaration.prefix for declaration in manifest.plugins}
         self._clients = {client.name for client in manifest.clients}
+        #: Those of the declared clients that there will be.
+        self._connected = frozenset(clients)
         self._runtime_types = tuple(runtime_types)
         #: The constructors that are being resolved, outermost first: (signature, the parameter in hand).
         self._path: list[tuple[Signature, Parameter]] = []
@@ -109,7 +116,7 @@ class Resolver:
         if key in self._prefixes:
             return self._view(parameter, key)
         if key in self._clients:
-            return ClientSource(name=key)
+            return self._client(parameter, key)
         if parameter.named is not None:
             self._report_unknown_prefix(parameter, parameter.named)
             return None
@@ -134,6 +141,17 @@ class Resolver:
             return None
         view_type = typing.get_origin(parameter.wanted) or parameter.wanted
         return ViewSource(prefix=prefix, type=view_type, view=view, optional=parameter.optional)
+
+    def _client(self, parameter: Parameter, name: str) -> Source | None:
+        if name in self._connected:
+            return ClientSource(name=name)
+        self._report(
+            parameter,
+            code="binding.client_not_available",
+            what=f"{name!r} is declared as a client, and clients of other services are not available yet",
+            why="a manifest may declare them already; no handler may take one",
+        )
+        return None
 
     def _by_type(self, parameter: Parameter) -> Source | None:
         wanted = typing.get_origin(parameter.wanted) or parameter.wanted

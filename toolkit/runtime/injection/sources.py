@@ -89,8 +89,8 @@ class Need:
 
     @property
     def through(self) -> str:
-        """``, which UserRepository takes``, for reports; empty for a parameter of the function's own."""
-        return f", which {' → '.join(self.way)} takes" if self.way else ""
+        """``, which UserRepository takes,``, for reports; empty for a parameter of the function's own."""
+        return f", which {' → '.join(self.way)} takes," if self.way else ""
 
 
 @attrs.frozen(kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import CoroutineType
 from typing import Any, Final
 
 import attrs
@@ -22,10 +23,10 @@ from toolkit.runtime.injection.sources import (
     ViewSource,
 )
 from toolkit.runtime.registry import Instance, PluginState, Registry
-from toolkit.runtime.scope import CallScope, OpenedView
+from toolkit.runtime.scope import CallScope
 from toolkit.runtime.shield import Shield
 
-__all__ = ["Arguments", "Wiring"]
+__all__ = ["Arguments", "Wiring", "obtain"]
 
 #: A component's ``__aexit__`` raised while the service stopped; the others were left all the same.
 COMPONENT_STOP_FAILED: Final = "toolkit.component_stop_failed"
@@ -63,7 +64,8 @@ class Arguments:
                 raise UnavailableError(instance.prefix, instance.type)
         arguments = dict(self.static)
         for name, maker in self.varying:
-            arguments[name] = await maker.get(scope)
+            value = maker.get(scope)
+            arguments[name] = await value if type(value) is CoroutineType else value
         return arguments
 
 
@@ -187,7 +189,7 @@ class Wiring:
         if isinstance(source.view, PerCall):
             value = self._makers.get(key)
             if value is None:
-                value = self._makers[key] = _ViewMaker(key, source.view, instance)
+                value = self._makers[key] = _ViewMaker(source.view, instance)
         else:
             value = self._views.get(key, _MISSING)
             if value is _MISSING:
@@ -198,33 +200,49 @@ class Wiring:
 
 
 class _Maker:
-    """Gets a value for one call."""
+    """Gets a value for one call: the value itself, or a coroutine of it where it has to be waited for."""
 
     __slots__ = ()
 
-    async def get(self, scope: CallScope) -> Any:
+    def get(self, scope: CallScope) -> Any:
         raise NotImplementedError
 
 
-class _ViewMaker(_Maker):
-    __slots__ = ("_key", "_open", "_prefix", "_resource", "_view")
+async def obtain(maker: _Maker, scope: CallScope) -> Any:
+    """The value of ``maker`` for the call to which ``scope`` belongs."""
+    value = maker.get(scope)
+    return await value if type(value) is CoroutineType else value
 
-    def __init__(self, key: tuple[str, Any], view: PerCall[Any, Any], instance: Instance) -> None:
-        self._key = key
+
+class _ViewMaker(_Maker):
+    """A view of one plugin; there is one for each (prefix, view), so it is the key to what it has opened."""
+
+    __slots__ = ("_open", "_prefix", "_ready_type", "_resource", "_view")
+
+    def __init__(self, view: PerCall[Any, Any], instance: Instance) -> None:
         self._view = view
         self._open = view.open
         self._prefix = instance.prefix
         self._resource = instance.resource
+        #: The type of the last view that did not have to be awaited.
+        self._ready_type: type | None = None
 
-    async def get(self, scope: CallScope) -> Any:
+    def get(self, scope: CallScope) -> Any:
         values = scope.values
-        if self._key in values:
-            return values[self._key]
+        if self in values:
+            return values[self]
         value = self._open(self._resource)
-        if hasattr(type(value), "__await__"):
-            value = await value
-        values[self._key] = value
-        scope.views.append(OpenedView(self._prefix, self._view, value))
+        if type(value) is not self._ready_type:
+            if hasattr(type(value), "__await__"):
+                return self._open_and_wait(value, scope)
+            self._ready_type = type(value)
+        values[self] = value
+        scope.views.append((self._prefix, self._view, value))
+        return value
+
+    async def _open_and_wait(self, opening: Any, scope: CallScope) -> Any:
+        value = scope.values[self] = await opening
+        scope.views.append((self._prefix, self._view, value))
         return value
 
 
@@ -237,30 +255,32 @@ class _OptionalMaker(_Maker):
         self._value = value
         self._instance = instance
 
-    async def get(self, scope: CallScope) -> Any:
+    def get(self, scope: CallScope) -> Any:
         if self._instance.state is not PluginState.READY:
             return None
-        return await self._value.get(scope) if isinstance(self._value, _Maker) else self._value
+        return self._value.get(scope) if isinstance(self._value, _Maker) else self._value
 
 
 class _ComponentMaker(_Maker):
-    __slots__ = ("_arguments", "_cls", "_component", "_enters")
+    """A component of the call; there is one for each class, so it is the key to what it has made."""
+
+    __slots__ = ("_arguments", "_cls", "_enters")
 
     def __init__(self, component: Component, arguments: Arguments) -> None:
-        self._component = component
         self._arguments = arguments
         self._cls = component.cls
         self._enters = _enters(component.cls)
 
-    async def get(self, scope: CallScope) -> Any:
-        values = scope.values
-        if self._component in values:
-            return values[self._component]
+    def get(self, scope: CallScope) -> Any:
+        found = scope.values.get(self)
+        return self._make(scope) if found is None else found
+
+    async def _make(self, scope: CallScope) -> Any:
         instance = self._cls(**await self._arguments.make(scope))
         if self._enters:
             await instance.__aenter__()
-            scope.entered.append(instance)
-        values[self._component] = instance
+            scope.enter(instance)
+        scope.values[self] = instance
         return instance
 
 

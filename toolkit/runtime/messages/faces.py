@@ -16,7 +16,7 @@ from toolkit.runtime.messages.shapes import Mismatch, Shapes
 from toolkit.runtime.messages.writing import Writer
 from toolkit.runtime.service import MessageReference
 
-__all__ = ["Messages", "Mismatch", "ReplyFace", "RequestFace"]
+__all__ = ["Messages", "Mismatch", "ReplyFace", "RequestFace", "can_be_message"]
 
 _EMPTY: Final = "google.protobuf.Empty"
 _KINDS: Final = "a message class, an attrs class or dict"
@@ -113,6 +113,13 @@ class Messages:
             return writer.write(reply)
 
         return adopt
+
+
+def can_be_message(wanted: Any) -> bool:
+    """Whether an annotation can stand for a message at all."""
+    if isinstance(wanted, MessageReference) or _shape_of(wanted) is not None:
+        return True
+    return isinstance(wanted, type) and issubclass(wanted, Message)
 
 
 def _shape_of(wanted: Any) -> Any:
