@@ -25,12 +25,7 @@ def start_service(tmp_path: Path) -> Iterator[Start]:
 
     yield start
     for service in running:
-        if service.process.poll() is None:
-            service.process.kill()
-            service.process.wait(timeout=10)
-        if service.process.stdout is not None:
-            service._reader.join(timeout=5)
-            service.process.stdout.close()
+        service.kill()
 
 
 @pytest.fixture

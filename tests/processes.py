@@ -75,6 +75,15 @@ class ServiceProcess:
         self.process.send_signal(signal_number)
         return self.wait(seconds=seconds)
 
+    def kill(self) -> None:
+        """End it whatever it does, and leave nothing of it."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(timeout=10)
+        self._reader.join(timeout=5)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
     def wait(self, *, seconds: float = 20.0) -> int:
         code = self.process.wait(timeout=seconds)
         self._reader.join(timeout=5)

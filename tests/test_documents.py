@@ -73,9 +73,9 @@ class Walkthrough:
     def stop(self) -> None:
         if self.service is not None:
             service, self.service = self.service, None
-            assert service.end(signal.SIGTERM) == 0, service.output
-            if service.process.stdout is not None:
-                service.process.stdout.close()
+            code = service.end(signal.SIGTERM)
+            service.kill()
+            assert code == 0, service.output
 
 
 @pytest.fixture
@@ -84,8 +84,7 @@ def walk(tmp_path: Path) -> Iterator[list[Walkthrough]]:
     yield walks
     for item in walks:
         if item.service is not None:
-            item.service.process.kill()
-            item.service.wait()
+            item.service.kill()
 
 
 def replies(output: str) -> list[dict[str, object]]:

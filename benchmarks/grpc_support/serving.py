@@ -1,4 +1,4 @@
-"""What both servers and the client have in common: they do as their parent says, and end with it."""
+"""What the server written by hand and the clients have in common: they do as their parent says, and end with it."""
 
 from __future__ import annotations
 

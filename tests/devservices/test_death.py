@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -70,12 +70,11 @@ def started(*arguments: str, prefix: tuple[str, ...] = ()) -> Iterator[tuple[sub
             process.kill()
 
 
+Alive = Callable[[Iterable[psutil.Process]], list[psutil.Process]]
+
+
 def family(pids: list[int]) -> list[psutil.Process]:
     return [process for pid in pids for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True))]
-
-
-def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
-    return [process for process in processes if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -86,7 +85,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_servers_die_with_their_parent(number: signal.Signals) -> None:
+def test_servers_die_with_their_parent(number: signal.Signals, alive: Alive) -> None:
     """When the process that started them is killed, every process of the servers ends and their files are removed."""
     with started() as (parent, said):
         processes = family(said["guards"])
@@ -97,7 +96,7 @@ def test_servers_die_with_their_parent(number: signal.Signals) -> None:
         wait_until(lambda: not any(Path(directory).exists() for directory in said["directories"]))
 
 
-def test_servers_die_also_when_a_fork_lives_on() -> None:
+def test_servers_die_also_when_a_fork_lives_on(alive: Alive) -> None:
     """A forked child of the parent, which holds its pipes open, does not keep the servers alive."""
     with started("fork") as (parent, said):
         assert parent.stdin is not None
@@ -113,7 +112,7 @@ def test_servers_die_also_when_a_fork_lives_on() -> None:
         child.kill()
 
 
-def test_servers_die_with_their_guard() -> None:
+def test_servers_die_with_their_guard(alive: Alive) -> None:
     """When even the guards are killed the servers end, and the next start removes what they left behind."""
     with started() as (_, said):
         guards = [psutil.Process(pid) for pid in said["guards"]]

@@ -8,6 +8,7 @@ import shutil
 import socket
 import stat
 import subprocess
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from toolkit.devservices.supervised import Identity, Supervised, unprivileged_id
 from toolkit.errors import StartupError
 from toolkit.plugins import DevServer
 
+Alive = Callable[[Iterable[psutil.Process]], list[psutil.Process]]
 KINDS = ["postgres", "redis"]
 
 
@@ -55,7 +57,7 @@ def listening(port: int) -> bool:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_server_lives_and_dies(kind: str) -> None:
+async def test_server_lives_and_dies(kind: str, alive: Alive) -> None:
     """A server listens on a loopback port in a private directory, and leaves neither process nor file behind."""
     async with open_server(kind) as server:
         assert listening(server.port)
@@ -71,18 +73,18 @@ async def test_server_lives_and_dies(kind: str) -> None:
         assert server.password not in str([command.read_bytes() for command in commands if command.exists()])
     assert not listening(server.port)
     assert not directory.exists()
-    assert not [process for process in running if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    assert not alive(running)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_kill_and_restart_keep_the_port(kind: str) -> None:
+async def test_kill_and_restart_keep_the_port(kind: str, alive: Alive) -> None:
     """A killed server is gone with its children, and serves again on the same port after a restart."""
     async with open_server(kind) as server:
         port, (guard, *children) = server.port, processes(server.blocking)
         await server.kill()
         assert not listening(port)
-        assert not [process for process in children if process.is_running()]
-        assert guard.is_running()
+        assert not alive(children)
+        assert alive([guard])
         await server.restart()
         assert server.port == port
         assert listening(port)

@@ -81,6 +81,14 @@ def test_what_the_bytes_are_is_said(data: bytes, report: str) -> None:
     assert report_of(data) == report
 
 
+@pytest.mark.parametrize("filler", [b"\n", b" ", b"syntax ", b"a\n "])
+def test_long_texts_are_recognised_without_delay(filler: bytes) -> None:
+    """Text of the largest size, however it is filled, is looked at once."""
+    assert [problem.code for problem in problems_of(b"x" + filler * (15_000_000 // len(filler)))] == [
+        "manifest.not_a_set"
+    ]
+
+
 def test_no_set_at_all_is_refused() -> None:
     """Reading nothing says how to make something to read."""
     assert report_of() == (

@@ -308,7 +308,7 @@ async def running(
     """Bind the modules, open the fakes and connect; there must be no problem."""
     manifest = manifest or shop()
     plan = plan_of(*modules, manifest=manifest, clients=tuple(clients or ()))
-    assert plan.problems == ()
+    assert not plan.problems, "\n".join(map(str, plan.problems))
     registry, app = open_registry(manifest), FakeApp()
     connected = plan.connect(
         registry,

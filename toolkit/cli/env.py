@@ -5,14 +5,21 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
+import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 from itertools import groupby
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
+import click
+
+from toolkit.cli.inputs import Inputs, service_options
+from toolkit.cli.report import show_problems, show_warnings
+from toolkit.errors import ExitCode
 from toolkit.runtime.config import Config, Variable
 
-__all__ = ["EnvFormat", "render_env"]
+__all__ = ["EnvFormat", "env_command", "render_env"]
 
 EnvFormat = Literal["table", "dotenv", "json"]
 
@@ -22,6 +29,35 @@ _UNQUOTED: Final = re.compile(r"[A-Za-z0-9_.,:/@%+=|-]*")
 _COMMENT_WIDTH: Final = 100
 #: Narrower terminals cannot show seven columns, one of them with names of forty characters.
 _WIDE: Final = 130
+
+
+@click.command("env")
+@service_options
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["table", "dotenv", "json"]),
+    default="table",
+    show_default=True,
+    help="A table, a ready .env.example, or JSON for machines.",
+)
+@click.option("--all", "show_all", is_flag=True, help="Also what every plugin has and what the runtime itself reads.")
+def env_command(format_: EnvFormat, show_all: bool, **options: Any) -> int:
+    """List every environment variable that a service reads; no secret's value is shown.
+
+    \b
+      toolkit env service.pb
+      toolkit env service.pb --all --format dotenv > .env.example
+    """
+    inputs = Inputs(**options)
+    setup = inputs.prepare(inputs.read(compile_protos=True), require_handlers=False)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    click.echo(render_env(setup.config, format_, show_all=show_all, width=width), nl=False)
+    show_warnings(setup.config.warnings)
+    if setup.config.problems:
+        show_problems(setup.config.problems, "the service would not start")
+        return ExitCode.CONFIG
+    return ExitCode.OK
 
 
 def render_env(

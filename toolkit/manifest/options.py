@@ -229,7 +229,12 @@ class _Plain:
         if isinstance(value, str):
             return value
         # A copy of the annotations in proto2 lets a string hold any bytes.
-        self.findings.add("not_utf8", f"the option field {field.full_name} is not valid UTF-8", where=self.location)
+        self.findings.add(
+            "not_utf8",
+            f"the option field {field.full_name} is not valid UTF-8",
+            where=self.location,
+            fix="compile the set again, from a file that is UTF-8",
+        )
         return ""
 
 

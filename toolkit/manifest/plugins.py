@@ -245,7 +245,7 @@ def merge_apps(files: Iterable[Options], findings: Findings) -> AppDeclaration |
 
 def _check_app(app: AppDeclaration, file: Options, findings: Findings) -> None:
     for index, module in enumerate(app.handlers):
-        if _MODULE.fullmatch(module) is None:
+        if _MODULE.fullmatch(module) is None or module.endswith(".py"):
             suggested = re.sub(r"[/\\]+", ".", module.removesuffix(".py")).strip(".")
             fits = _MODULE.fullmatch(suggested) is not None
             findings.add(

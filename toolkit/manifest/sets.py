@@ -96,7 +96,7 @@ def parse_set(data: bytes, label: str, findings: Findings) -> DescriptorSet | No
         return None
     records = split_records(data, limit=_MAX_FILES)
     chunks = [data[record.payload : record.end] for record in records.fields if _is_file(record)]
-    if not records.complete or not chunks or chunks[0].endswith(b".proto"):
+    if not records.complete or not chunks or _is_single_file(data, records):
         _explain(data, records, label, findings)
         return None
     files = [_parse_file(chunk, index, label, findings) for index, chunk in enumerate(chunks)]
@@ -183,7 +183,9 @@ def _name_of(chunk: bytes, records: Records) -> str:
     return text if text.isprintable() and "\ufffd" not in text else ""
 
 
-_PROTO_SOURCE = re.compile(r"^\s*(?:(?:syntax|edition)\s*=|(?:package|import|message|service|option|enum)\b)", re.M)
+_PROTO_SOURCE = re.compile(
+    r"^\ufeff?[ \t]*(?:(?:syntax|edition)[ \t]*=|(?:package|import|message|service|option|enum)\b)", re.M
+)
 _TEXT_FORMAT = re.compile(r"^\s*file\s*:?\s*[{<]")
 
 
@@ -191,7 +193,7 @@ def _explain(data: bytes, records: Records, label: str, findings: Findings) -> N
     """Say what the bytes are, since they are no FileDescriptorSet."""
     if data[:2] == b"\x1f\x8b" or data[:4] == b"\x28\xb5\x2f\xfd":
         _add_compressed(data, label, findings)
-    elif _is_single_file(data):
+    elif _is_single_file(data, records):
         findings.add(
             "single_file",
             "these bytes are one FileDescriptorProto, not a FileDescriptorSet",
@@ -216,7 +218,7 @@ def _explain(data: bytes, records: Records, label: str, findings: Findings) -> N
 def _holds_files(data: bytes, records: Records) -> bool:
     """Whether what there is begins as a set does: with files, each beginning with its name."""
     begin = [record.payload for record in records.fields] or [records.rest]
-    return data[:1] == b"\x0a" and all(data[start : start + 1] == b"\x0a" for start in begin)
+    return data[:1] == b"\x0a" and all(data[start : start + 1] in (b"", b"\x0a") for start in begin)
 
 
 def _add_compressed(data: bytes, label: str, findings: Findings) -> None:
@@ -271,10 +273,13 @@ def _decode(data: bytes) -> str | None:
     return begin if written and begin.strip() else None
 
 
-def _is_single_file(data: bytes) -> bool:
+def _is_single_file(data: bytes, records: Records) -> bool:
+    """Whether the first field is a file's name, and not a whole file, which would begin with a field itself."""
+    first = data[records.fields[0].payload : records.fields[0].end] if records.fields else b""
+    if first[:1] == b"\x0a" or not first.endswith(b".proto"):
+        return False
     try:
-        descriptor = FileDescriptorProto.FromString(data)
+        name: object = FileDescriptorProto.FromString(data).name
     except DecodeError:
         return False
-    name: object = descriptor.name
-    return isinstance(name, str) and name.endswith(".proto") and name.isprintable()
+    return isinstance(name, str) and name.isprintable()

@@ -26,24 +26,20 @@ class _Place:
 class SourceInfo:
     """The lines and comments of one file; decoded when first asked for, since most files never are."""
 
-    __slots__ = ("_data", "_places", "file")
+    __slots__ = ("_data", "_inside", "_places", "file")
 
     def __init__(self, file: str, data: bytes) -> None:
         self.file = file
         self._data = data
         self._places: dict[Path, _Place] | None = None
+        self._inside: dict[Path, int | None] = {}
 
     def __bool__(self) -> bool:
         return bool(self._data)
 
     def location(self, *paths: Path) -> Location:
         """The line of the first of these paths that is known; without one, the file alone."""
-        places = self._read()
-        for path in paths:
-            place = places.get(path)
-            if place is not None and place.line is not None:
-                return Location(self.file, place.line)
-        return Location(self.file)
+        return Location(self.file, next(filter(None, map(self._line, paths)), None))
 
     def option(self, options: Path, number: int, *rest: int) -> Location:
         """The line of an option, or of an element inside it.
@@ -54,20 +50,26 @@ class SourceInfo:
         """
         whole = (*options, number)
         path = (*whole, *rest)
-        candidates: list[Path] = []
         while len(path) > len(whole):
-            candidates.append(path)
-            # An index: the elements before it, the nearest first, a bounded number of them.
-            candidates.extend((*path[:-1], index) for index in range(path[-1] - 1, max(-1, path[-1] - 100), -1))
+            # An index: its own line, or that of an element before it, a bounded number of them.
+            for index in range(path[-1], max(-1, path[-1] - 100), -1):
+                if line := self._line((*path[:-1], index)):
+                    return Location(self.file, line)
             path = path[:-1]
-        candidates.append(whole)
-        # Statements like `option (toolkit.app).name = …` leave no entry for the option as a whole.
-        inside = (known for known in self._read() if known[: len(whole)] == whole)
-        candidates.extend(inside)
         # The line of the first option of all would mislead; that of the service or method does not.
-        if len(options) > 1:
-            candidates.append(options[:-1])
-        return self.location(*candidates)
+        enclosing = self._line(options[:-1]) if len(options) > 1 else None
+        return Location(self.file, self._line(whole) or self._first_line_inside(whole) or enclosing)
+
+    def _line(self, path: Path) -> int | None:
+        place = self._read().get(path)
+        return place.line if place else None
+
+    def _first_line_inside(self, whole: Path) -> int | None:
+        """The first line of statements like ``option (toolkit.app).name = …``, which leave no entry for the option."""
+        if whole not in self._inside:
+            lines = (place.line for path, place in self._read().items() if path[: len(whole)] == whole)
+            self._inside[whole] = next(filter(None, lines), None)
+        return self._inside[whole]
 
     def comment(self, path: Path) -> str:
         """The comment above the element, without its comment marks."""

@@ -47,6 +47,8 @@ class HandlerSet:
     on_stop: tuple[Function, ...] = ()
     settings: frozenset[type] = frozenset()
     problems: tuple[Problem, ...] = ()
+    #: False when a module could not be imported, so that something may be missing.
+    complete: bool = True
 
 
 def load_handlers(modules: Sequence[str | ModuleType]) -> HandlerSet:
@@ -60,6 +62,7 @@ def load_handlers(modules: Sequence[str | ModuleType]) -> HandlerSet:
         module = item if isinstance(item, ModuleType) else _import(item, problems)
         if module is not None:
             found.update((id(value), value) for value in tuple(vars(module).values()))
+    complete = not problems
     values = list(found.values())
     return HandlerSet(
         services=tuple(value for value in values if isinstance(value, Service)),
@@ -69,6 +72,7 @@ def load_handlers(modules: Sequence[str | ModuleType]) -> HandlerSet:
         on_stop=tuple(value for value in values if hook_kind(value) == "on_stop"),
         settings=frozenset(value for value in values if is_settings(value)),
         problems=tuple(problems),
+        complete=complete,
     )
 
 

@@ -213,7 +213,7 @@ def bind(
     demands = {bound.handler.method.path: demands_of(bound.handler.method, bound.injections()) for bound in methods}
     problems = [*resolver.problems, *check_demands(manifest, plugins, demands)]
     # After a failed import it is unknown what there would have been.
-    if not allow_unimplemented and not handlers.problems:
+    if not allow_unimplemented and handlers.complete:
         problems.extend(_report_unimplemented(finder))
     resolver.problems.clear()
     return Plan(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import attrs
-import grpc_tools
+import grpc_tools  # type: ignore[import-untyped]  # it has no stubs
 import pytest
 from google.rpc.error_details_pb2 import ErrorInfo  # type: ignore[import-untyped]  # it has no stubs
 from grpc_tools import protoc

@@ -138,7 +138,7 @@ def test_older_reflection(call: Run, background: Background, manifest: Any) -> N
 
     async def start() -> tuple[grpc.aio.Server, int]:
         server = grpc.aio.server()
-        handler = grpc.unary_unary_rpc_method_handler(echo)
+        handler: Any = grpc.unary_unary_rpc_method_handler(echo)
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("shop.v1.Items", {"GetItem": handler}),))
         reflection.enable_server_reflection(["shop.v1.Items"], server, pool=manifest.pool)
         port = server.add_insecure_port("127.0.0.1:0")

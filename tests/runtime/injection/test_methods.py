@@ -25,11 +25,11 @@ users.py:11 creat_user: shop.v1.UserService has no method 'creat_user'
     ),
     "a misspelt name": (
         """
-        @users.rpc("MakeUser")
+        @users.rpc("Zap")
         async def create_user(request): ...
         """,
         """\
-users.py:11 create_user: shop.v1.UserService has no method 'MakeUser'
+users.py:11 create_user: shop.v1.UserService has no method 'Zap'
     its methods: CreateUser, ListUsers, ImportUsers, Chat, Ping""",
     ),
     "two handlers": (
@@ -317,7 +317,9 @@ async def test_an_implementation_with_a_call_scoped_view_is_built_for_every_call
 
 def test_generated_servicers_are_no_handlers(module: WriteModule) -> None:
     """Methods that a generated base class only declares count as missing."""
-    module("class UsersServicer:\n    def CreateUser(self, request, context): raise NotImplementedError\n", "shop_pb2_grpc")
+    module(
+        "class UsersServicer:\n    def CreateUser(self, request, context): raise NotImplementedError\n", "shop_pb2_grpc"
+    )
     users = module(
         """
         from shop_pb2_grpc import UsersServicer

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import grpc_tools
+import grpc_tools  # type: ignore[import-untyped]  # it has no stubs
 import pytest
 import uvloop
 from google.protobuf.message import DecodeError
@@ -108,13 +108,14 @@ class EchoEndpoint:
         streams = self.declaration.cardinality.client_streaming
 
         def begin(context: Context) -> Any:
-            context.request = decode_all(context.request) if streams else decode(context.request)
+            request: Any = context.request
+            context.request = decode_all(request) if streams else decode(request)
             return self.handler(context.request, context)
 
-        async def reply_once(context: Context) -> bytes:
+        async def reply_once(context: Context) -> Any:
             return codec.encode(await begin(context))
 
-        async def reply_often(context: Context) -> AsyncIterator[bytes]:
+        async def reply_often(context: Context) -> AsyncIterator[Any]:
             replies = begin(context)
             try:
                 async for reply in replies:
@@ -177,7 +178,7 @@ async def serve(manifest: Manifest) -> AsyncIterator[Serve]:
     started: list[Served] = []
 
     async def start(handlers: Mapping[str, Callable[[Any, Context], Any]] | None = None, **settings: Any) -> Served:
-        endpoints = {
+        endpoints: Any = {
             method.path: EchoEndpoint(
                 declaration=method,
                 request_class=manifest.message(method.input_type),

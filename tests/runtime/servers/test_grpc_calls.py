@@ -52,8 +52,8 @@ async def test_server_streaming_of_nothing(serve: Serve, text: Text) -> None:
     """A stream without a message ends well."""
 
     async def repeat(_request: Any, _context: Context) -> AsyncIterator[Any]:
-        for number in ():
-            yield number
+        for reply in list[Any]():
+            yield reply
 
     served = await serve({"Repeat": repeat})
     call = served.method("Repeat")(text("hey"))

@@ -131,7 +131,7 @@ def create_engine(settings: PostgresSettings) -> tuple[AsyncEngine, OpenConnecti
         released_at = record.info.get(_RELEASED_AT)
         if released_at is not None and time.monotonic() - released_at > _TRUSTED_IDLE:
             try:
-                connection.run_async(lambda driver: driver.execute("", timeout=settings.connect_timeout))
+                connection.run_async(lambda driver: driver.execute("SELECT 1", timeout=settings.connect_timeout))
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 # Without a goodbye that nobody hears; the others that old are no better.
                 driver.terminate()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from typing import Final
@@ -59,17 +60,24 @@ def quote(text: str) -> str:
 
 def repeats_secret(message: str, secrets: Iterable[str]) -> bool:
     """Whether a message that someone else wrote holds a secret, or a telling part of one."""
-    return any(form in message for secret in secrets for form in _forms(secret))
+    # The message may be encoded as a URL is, or hold a form that is.
+    readings = {message, unquote(message), unquote_plus(message)}
+    return any(form in reading for secret in secrets for form in _forms(secret) for reading in readings)
 
 
 def _forms(secret: str) -> set[str]:
-    forms = {secret, secret.strip(), repr(secret)[1:-1], unquote(secret), unquote_plus(secret)}
+    forms = _spellings(secret)
     for part in _credentials(secret):
+        forms |= _spellings(part)
         for form in (part, unquote(part), unquote_plus(part)):
-            forms.add(form)
             # A URL library that cut a malformed URL at the wrong place quotes a piece of it.
             forms.update(piece for piece in _DELIMITERS.split(form) if len(piece) >= _SHORTEST_FRAGMENT)
     return {form for form in forms if form}
+
+
+def _spellings(secret: str) -> set[str]:
+    decoded = {secret, secret.strip(), unquote(secret), unquote_plus(secret)}
+    return {spelling for text in decoded for spelling in (text, repr(text)[1:-1], json.dumps(text)[1:-1])}
 
 
 def _credentials(secret: str) -> list[str]:

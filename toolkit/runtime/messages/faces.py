@@ -68,7 +68,7 @@ class Messages:
         """The face of a reply for a function annotated to return ``wanted``."""
         dynamic: Any = self._manifest.message(full_name)
         adopt = self._adopter(dynamic.DESCRIPTOR)
-        if wanted is None and full_name == _EMPTY:
+        if wanted in (None, type(None)) and full_name == _EMPTY:
             return ReplyFace(message_class=dynamic, adopt=adopt)
         cls, mismatch = self._message_class("reply", dynamic, full_name, wanted)
         if cls is not None:

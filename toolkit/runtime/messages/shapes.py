@@ -125,7 +125,7 @@ class Shapes:
             try:
                 return cls(**values)
             except (TypeError, ValueError) as error:
-                raise ConversionError(_blamed_field(error), "is not accepted") from error
+                raise ConversionError(_blamed_field(error, cls), "is not accepted") from error
 
         slot.read = read
 
@@ -295,6 +295,8 @@ def _annotated(parameter: Parameter) -> str:
     return f"annotated {draw_type(parameter.wanted)}{' | None' if parameter.optional else ''}"
 
 
-def _blamed_field(error: BaseException) -> str:
-    """The field of which an attrs validator complained."""
-    return next((item.name for item in error.args if isinstance(item, attrs.Attribute)), "")
+def _blamed_field(error: BaseException, cls: Any) -> str:
+    """The field of which a validator complained: attrs's own pass it along, or quote its name."""
+    names = [item.name for item in error.args if isinstance(item, attrs.Attribute)]
+    quoted = [field.name for field in attrs.fields(cls) if f"'{field.name}'" in str(error)]
+    return next(iter([*names, *quoted]), "")
