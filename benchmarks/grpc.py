@@ -152,7 +152,7 @@ def run(rounds: int, calls: int, client_count: int) -> float:
             ours, plain = play_round(Path(name), descriptor_set, calls, client_count)
             taken.append((ours, plain, ours / plain))
             print(f"{number + 1:>5} {ours:>9.1f} µs {plain:>9.1f} µs {ours / plain:>7.3f}", flush=True)
-    ours, plain, ratio = (statistics.median(column) for column in zip(*taken, strict=True))
+    ours, plain, ratio = (statistics.median(row[column] for row in taken) for column in range(3))
     low, high = median_interval([row[2] for row in taken])
     print(f"{'':>5} {ours:>9.1f} µs {plain:>9.1f} µs {ratio:>7.3f}   medians")
     print(f"ratio {ratio:.3f}, 95 % interval {low:.3f} … {high:.3f}; target at most {TARGET}")

@@ -119,7 +119,11 @@ def test_servers_die_with_their_guard(alive: Alive) -> None:
         servers = [process for process in family(said["guards"]) if process not in guards]
         for guard in guards:
             guard.kill()
-        wait_until(lambda: not alive(servers))
+        try:
+            wait_until(lambda: not alive(servers))
+        finally:
+            for server in alive(servers):
+                server.kill()
         directories = [Path(directory) for directory in said["directories"]]
         assert all(directory.exists() for directory in directories)
         sweep_abandoned()

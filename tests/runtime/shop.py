@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import attrs
-from grpc_tools import protoc
+from grpc_tools import protoc  # type: ignore[import-untyped]  # it has no stubs
 
 from toolkit.manifest import Manifest, MethodDeclaration, read_manifest
 from toolkit.plugins import PerCall, Plugin

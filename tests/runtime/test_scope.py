@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from tests.runtime.shop import LocalCall, Running, running
+from tests.runtime.shop import SHOP, LocalCall, Running, plan_of, running, shop
 from toolkit.errors import Abort, BindingError, Code
 from toolkit.runtime.dispatch import Codec
 
@@ -226,17 +226,12 @@ async def test_views_commit_in_the_order_of_opening_and_close_in_reverse(module:
     """With views of two kinds the first opened commits first; when one fails, the later are not committed."""
     users = module(
         """
-        from tests.runtime.shop import SHOP
-
         @users.rpc
         async def create_user(request, *, pgsql: Session, second: Session): return {}
         """
     )
-    from tests.runtime.shop import SHOP, shop
-
-    two = shop(
-        SHOP.replace("message User {", 'option (toolkit.plugins) = {prefix: "second" plugin: "sql"};\nmessage User {')
-    )
+    option = 'option (toolkit.plugins) = {prefix: "second" plugin: "sql"};'
+    two = shop(SHOP.replace("message User {", f"{option}\nmessage User {{"))
     async with running(users, manifest=two) as service:
         first, second = service.database, service.registry["second"].resource
         second.events = first.events
@@ -308,12 +303,8 @@ async def test_callbacks_are_checked_before_anything_opens(module: WriteModule) 
         """
     )
     wrong, plain, late, unbuilt = users.wrong, users.plain, users.late, users.unbuilt
-    module("", "empty")
-    from sys import modules
-
-    from tests.runtime.shop import plan_of
-
-    plan = plan_of(modules["empty"])
+    empty = module("", "empty")
+    plan = plan_of(empty)
     for _ in range(2):
         with pytest.raises(BindingError, match="no plugin is declared under the prefix 'pgsq'"):
             plan.check_function(wrong)
@@ -330,7 +321,7 @@ async def test_callbacks_are_checked_before_anything_opens(module: WriteModule) 
         "users.py:20 late: Late was not known when the environment was read, for only a plugin asks for it\n"
         "  → import the class in a module of handlers"
     )
-    async with running(modules["empty"]) as service:
+    async with running(empty) as service:
         with pytest.raises(BindingError) as caught:
             service.dispatcher.bind(unbuilt)
     assert str(caught.value.problems[0]) == (

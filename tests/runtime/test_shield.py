@@ -155,7 +155,8 @@ async def test_a_coroutine_that_takes_too_long_is_cancelled() -> None:
 
 async def test_a_coroutine_that_ignores_its_cancellation_is_given_up() -> None:
     """Nobody waits for ever for a coroutine that does not end; closing the shield cancels it once more."""
-    shield, cancelled = Shield(0.02), []
+    shield = Shield(0.02)
+    cancelled: list[bool] = []
 
     async def stubborn() -> None:
         while len(cancelled) < 2:

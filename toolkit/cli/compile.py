@@ -88,8 +88,10 @@ def compile_protos(
     own = [*given, *_choose_roots(files, folders, given)]
     roots = [*own, *include_paths()]
     # protoc compares names as text: they are all relative, which reads better, or none is.
+    # It would take some relative ones for an option or for a file of arguments.
     here = Path.cwd()
-    name = _shown if all(root.is_relative_to(here) for root in own) else str
+    plain = all(root.is_relative_to(here) for root in own) and not any(_shown(file)[0] in "-@" for file in files)
+    name = _shown if plain else str
     with tempfile.TemporaryDirectory(prefix="toolkit-") as scratch:
         target, arguments = Path(scratch, "set.pb"), Path(scratch, "arguments")
         lines = ["--include_imports", "--include_source_info", f"--descriptor_set_out={target}"]
@@ -125,9 +127,7 @@ def _count(files: Sequence[Path], one: str, many: str) -> str:
 def _shown(path: Path) -> str:
     """The path as people write it from here, and as protoc's errors then have it."""
     here = Path.cwd()
-    shown = str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
-    # protoc would take these for an option and for a file of arguments.
-    return str(path) if shown.startswith(("-", "@")) else shown
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def _hint(output: str, roots: Iterable[Path]) -> str:

@@ -318,7 +318,11 @@ async def test_an_implementation_with_a_call_scoped_view_is_built_for_every_call
 def test_generated_servicers_are_no_handlers(module: WriteModule) -> None:
     """Methods that a generated base class only declares count as missing."""
     module(
-        "class UsersServicer:\n    def CreateUser(self, request, context): raise NotImplementedError\n", "shop_pb2_grpc"
+        """
+        class UsersServicer:
+            def CreateUser(self, request, context): raise NotImplementedError
+        """,
+        "shop_pb2_grpc",
     )
     users = module(
         """

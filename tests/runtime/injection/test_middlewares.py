@@ -232,14 +232,14 @@ async def test_plugins_middlewares_are_outermost_and_see_failing_commits(module:
         """
     )
 
-    async def outer(call: Context, next: Callable[[Context], Any]) -> Any:
+    async def outer(call: Context, following: Callable[[Context], Any]) -> Any:
         users.log.append("outer")
-        return await next(call)
+        return await following(call)
 
-    async def inner(call: Context, next: Callable[[Context], Any]) -> Any:
+    async def inner(call: Context, following: Callable[[Context], Any]) -> Any:
         users.log.append("inner")
         try:
-            reply = await next(call)
+            reply = await following(call)
         except OSError as error:
             users.log.append(str(error))
             raise
@@ -266,8 +266,8 @@ async def test_a_plugins_middleware_may_replace_the_reply(module: WriteModule) -
     """What `around` returns is what is sent, serialised anew if it is another message."""
     users = module("@users.rpc\nasync def create_user(request): return {'name': 'a'}\n")
 
-    async def replace(call: Context, next: Callable[[Context], Any]) -> Any:
-        reply = await next(call)
+    async def replace(call: Context, following: Callable[[Context], Any]) -> Any:
+        reply = await following(call)
         return type(reply)(name=reply.name + "b")
 
     async with running(users, around=(replace,)) as service:

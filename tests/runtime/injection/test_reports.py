@@ -113,7 +113,8 @@ and Repository is no component, no settings and nothing of the runtime's own
         async def create_user(request, *, cache: Annotated[Store, Named("sesion")]): ...
         """,
         """\
-users.py:11 create_user(*, cache: Annotated[Store, Named('sesion')]): Named('sesion') is the prefix of no declared plugin
+users.py:11 create_user(*, cache: Annotated[Store, Named('sesion')]): \
+Named('sesion') is the prefix of no declared plugin
     declared: pgsql (sql), sessions (store), billing (a client)
   → did you mean Named('sessions')?""",
     ),

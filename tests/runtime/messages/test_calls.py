@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -92,4 +93,5 @@ async def test_a_generated_class_reaches_the_handler(
             Codec(decode=endpoint.request_class.FromString, encode=lambda reply: reply.SerializeToString())
         )
         payload = await serve(LocalCall(endpoint.declaration, generated.Thing(id=4).SerializeToString()))
-        assert generated.Thing.FromString(payload).id == 5
+        thing: Any = generated.Thing.FromString(payload)
+        assert thing.id == 5

@@ -227,7 +227,7 @@ def test_what_does_not_fit_is_named_by_its_field(things: Manifest) -> None:
     assert refused(things, Nested, part={"name": "SECRET"}) == ("part.name", "is not accepted")
     assert refused(things, Thing, color=9) == ("color", "has no value 9")
     far = things.message(THING)
-    message = far()
+    message: Any = far()
     message.made.seconds = 10**15
     with pytest.raises(ConversionError) as caught:
         read(things, Thing, message)
@@ -303,9 +303,8 @@ def test_a_generated_class_is_decoded_to_directly(things: Manifest, generated: M
 
 def test_generated_classes_inside_of_an_attrs_class(things: Manifest, generated: ModuleType) -> None:
     """A field may keep its message: as the generated class, or as it is."""
-    holder = attrs.make_class("Holder", {"part": attrs.field(), "chosen": attrs.field()})
-    holder.__init__.__annotations__.update(part=generated.Part | None, chosen=Message | None)
-    holder.__annotations__ = {"part": generated.Part | None, "chosen": Message | None}
+    types: dict[str, Any] = {"part": generated.Part | None, "chosen": Message | None}
+    holder: Any = attrs.make_class("Holder", {name: attrs.field(type=wanted) for name, wanted in types.items()})
     value = read(things, holder, write(things, {"part": {"name": "p"}, "chosen": {"name": "c"}}))
     assert type(value.part) is generated.Part
     assert (value.part.name, value.chosen.name) == ("p", "c")
