@@ -247,6 +247,13 @@ def test_circular_needs_are_drawn(report: Callable[..., str]) -> None:
     )
 
 
+def test_a_long_circle_is_shortened(report: Callable[..., str]) -> None:
+    """A circle of many plugins is drawn with its middle left out."""
+    plugins = [f'prefix: "p{number}" {REDIS} needs: "p{(number + 1) % 40}"' for number in range(40)]
+    path = "p0 → p1 → p2 → p3 → p4 → p5 → … → p35 → p36 → p37 → p38 → p39 → p0"
+    assert f"circle\n    {path}\n" in report(_plugins(*plugins))
+
+
 def test_a_diamond_of_needs_is_no_circle(manifest: Callable[..., Manifest]) -> None:
     """Two plugins may need the same third one."""
     plugins = _plugins(

@@ -24,8 +24,8 @@ from typing import Any
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _CLONE_NEWUSER = 0x10000000
-#: How long a server may take to stop before it is killed, in seconds.
-_GRACE = 5.0
+#: How long a server may take to stop before it is killed, in seconds; PostgreSQL gives its children five.
+_GRACE = 8.0
 
 _linux = sys.platform == "linux"
 _libc: Any = ctypes.CDLL(None, use_errno=True) if _linux else None

@@ -10,6 +10,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 from toolkit.manifest.findings import Findings
 from toolkit.manifest.model import Location
+from toolkit.manifest.names import draw_path
 from toolkit.manifest.sets import DescriptorSet, File
 from toolkit.manifest.source import SourceInfo
 
@@ -25,9 +26,6 @@ _DESCRIPTOR = "google/protobuf/descriptor.proto"
 
 _EXTENDEES = frozenset(f".google.protobuf.{kind}Options" for kind in ("File", "Service", "Method"))
 _OPTION_NAMES = frozenset({"plugins", "services", "runtime", "route"})
-
-#: A longer path of imports is drawn with its middle left out.
-_MAX_DRAWN = 12
 
 
 @attrs.frozen(kw_only=True)
@@ -171,13 +169,12 @@ def _imports_of(name: str, files: dict[str, File]) -> Iterable[str]:
 
 def _add_cycle(path: Sequence[str], back_to: str, files: dict[str, File], findings: Findings) -> None:
     cycle = [*path[path.index(back_to) :], back_to]
-    shown = cycle if len(cycle) <= _MAX_DRAWN else [*cycle[: _MAX_DRAWN // 2], "…", *cycle[-_MAX_DRAWN // 2 :]]
     closing = files[cycle[-2]]
     line = next(path for name, path in closing.imports if name == back_to)
     findings.add(
         "import_cycle",
         "the files import one another in a circle" if len(cycle) > 2 else "the file imports itself",
         where=closing.source.location(line),
-        why=" → ".join(shown),
+        why=draw_path(cycle),
         fix="move what they share into a file of its own" if len(cycle) > 2 else "remove the import",
     )

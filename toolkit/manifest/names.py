@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 
-__all__ = ["is_identifier", "nearest", "quoted", "upper_snake"]
+__all__ = ["draw_path", "is_identifier", "nearest", "quoted", "upper_snake"]
 
 _WORD_BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -19,6 +19,9 @@ _LONGEST = 200
 
 #: Candidates that are looked at.
 _MOST = 5000
+
+#: A longer path is drawn with its middle left out.
+_MAX_DRAWN = 12
 
 
 def upper_snake(name: str) -> str:
@@ -58,3 +61,9 @@ def nearest(name: str, candidates: Iterable[str]) -> str | None:
 def quoted(text: str, limit: int = 80) -> str:
     """``text`` in quotes for a report: control characters escaped, cut where it is longer than ``limit``."""
     return repr(text if len(text) <= limit else text[: limit - 1] + "…")
+
+
+def draw_path(names: Sequence[str]) -> str:
+    """``a → b → a``; of a long path only both ends."""
+    ends = _MAX_DRAWN // 2
+    return " → ".join(names if len(names) <= _MAX_DRAWN else [*names[:ends], "…", *names[-ends:]])

@@ -10,7 +10,7 @@ import attrs
 
 from toolkit.manifest.findings import Findings
 from toolkit.manifest.model import AppDeclaration, ClientDeclaration, Location, PluginDeclaration
-from toolkit.manifest.names import is_identifier, nearest, quoted, upper_snake
+from toolkit.manifest.names import draw_path, is_identifier, nearest, quoted, upper_snake
 from toolkit.manifest.options import Options
 
 __all__ = ["check_names", "check_needs", "merge_apps", "merge_clients", "merge_plugins", "read_plugins"]
@@ -37,31 +37,13 @@ def _read_plugin(
     plugin: Mapping[str, Any], location: Location, services: frozenset[str], findings: Findings
 ) -> PluginDeclaration | None:
     prefix, kind = plugin.get("prefix", ""), plugin.get("plugin", "")
-    shown = f"plugin {quoted(kind)}" if kind else "a plugin"
-    if not prefix:
-        findings.add(
-            "plugin_prefix",
-            f"{shown} is declared without a prefix",
-            where=location,
-            why="the prefix names the instance: in handlers, and in its environment variables",
-            fix=f'add one: {{prefix: "{_suggest(kind) or "cache"}" plugin: "{kind or "redis"}"}}',
-        )
-    elif not is_identifier(prefix):
-        suggested = _suggest(prefix)
-        findings.add(
-            "plugin_prefix",
-            f"the prefix {quoted(prefix)} of {shown} is no identifier",
-            where=location,
-            why="it names a handler's parameter and environment variables: a letter or underscore, "
-            "then letters, digits and underscores",
-            fix=f'write prefix: "{suggested}"' if suggested else 'write, for example, prefix: "cache"',
-        )
+    _check_prefix(prefix, kind, location, findings)
     if not kind:
         findings.add(
             "plugin_type",
             f"the plugin with the prefix {quoted(prefix)} has no type" if prefix else "a plugin has no type",
             where=location,
-            fix=f'add one: {{prefix: "{prefix or "cache"}" plugin: "redis"}}',
+            fix=f'add one: {{prefix: "{_suggest(prefix) or "cache"}" plugin: "redis"}}',
         )
     if not kind or not is_identifier(prefix):
         return None
@@ -74,6 +56,28 @@ def _read_plugin(
         location=location,
         services=services,
     )
+
+
+def _check_prefix(prefix: str, kind: str, location: Location, findings: Findings) -> None:
+    shown = f"plugin {quoted(kind)}" if kind else "a plugin"
+    if not prefix:
+        findings.add(
+            "plugin_prefix",
+            f"{shown} is declared without a prefix",
+            where=location,
+            why="the prefix names the instance: in handlers, and in its environment variables",
+            fix=f'add one: {{prefix: "{_suggest(kind) or "cache"}" plugin: "{_suggest(kind) or "redis"}"}}',
+        )
+    elif not is_identifier(prefix):
+        suggested = _suggest(prefix)
+        findings.add(
+            "plugin_prefix",
+            f"the prefix {quoted(prefix)} of {shown} is no identifier",
+            where=location,
+            why="it names a handler's parameter and environment variables: a letter or underscore, "
+            "then letters, digits and underscores",
+            fix=f'write prefix: "{suggested}"' if suggested else 'write, for example, prefix: "cache"',
+        )
 
 
 def _suggest(name: str) -> str:
@@ -215,7 +219,7 @@ def _check_circles(known: Mapping[str, PluginDeclaration], findings: Findings) -
                     "circular_needs",
                     "the plugins need one another in a circle" if len(circle) > 1 else "the plugin needs itself",
                     where=known[current].location,
-                    why=" → ".join((*circle, need)),
+                    why=draw_path((*circle, need)),
                     fix="remove one of these needs" if len(circle) > 1 else "remove the need",
                 )
             else:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from google.protobuf.descriptor_pool import DescriptorPool
+
 from toolkit.manifest.conflicts import check_doubts
 from toolkit.manifest.files import merge_sets
 from toolkit.manifest.findings import Findings
@@ -18,8 +20,8 @@ from toolkit.manifest.plugins import (
     read_plugins,
 )
 from toolkit.manifest.pool import build_pool, locate
-from toolkit.manifest.services import check_proxies, choose_served, declare_service, find_services
-from toolkit.manifest.sets import parse_set
+from toolkit.manifest.services import FoundService, check_proxies, choose_served, declare_service, find_services
+from toolkit.manifest.sets import DescriptorSet, parse_set
 
 __all__ = ["read_manifest"]
 
@@ -36,40 +38,22 @@ def read_manifest(*sets: bytes, services: Sequence[str] = (), names: Sequence[st
         ManifestError: with all that is wrong, each problem with its place.
     """
     findings = Findings()
-    if not sets:
-        findings.add(
-            "no_set",
-            "no descriptor set was given",
-            fix="give one; this makes it: toolkit compile service.proto -o service.pb",
-        )
-    labels = [_label(index, len(sets), names) for index in range(len(sets))]
-    parsed = [parse_set(data, label, findings) for data, label in zip(sets, labels, strict=True)]
-    findings.check()
-    whole = [one for one in parsed if one is not None]
-    files, doubts = merge_sets(whole, findings)
+    parsed = _parse_sets(sets, names, findings)
+    files, doubts = merge_sets(parsed, findings)
     findings.check()
     pool = build_pool(files, findings)
     check_doubts(doubts, pool, findings)
     findings.check()
     reader = OptionReader(pool)
     found = find_services(files, reader)
-    served = choose_served(found, whole, services, findings)
+    served = choose_served(found, parsed, services, findings)
     our_files = {service.file.name for service in found if service.full_name in served}
     file_options = {
         file.name: reader.read("File", file.descriptor.options, file.source, _FILE_OPTIONS, findings)
         for file in files
         if file.name in our_files
     }
-    declared: list[ServiceDeclaration] = []
-    service_options: dict[str, list[tuple[str, Options]]] = {}
-    for service in found:
-        mine = service.full_name in served
-        # What is wrong with other people's services is no reason to refuse ours.
-        kept = findings if mine else Findings(keep=False)
-        declaration, options = declare_service(service, pool, reader, kept, served=mine)
-        declared.append(declaration)
-        if mine:
-            service_options.setdefault(service.file.name, []).append((service.full_name, options))
+    declared, service_options = _declare_services(found, served, pool, reader, findings)
     check_proxies(declared, findings)
     plugins = merge_plugins(
         (
@@ -84,16 +68,50 @@ def read_manifest(*sets: bytes, services: Sequence[str] = (), names: Sequence[st
     check_names(plugins, clients, findings)
     check_needs(plugins, findings)
     findings.check()
-    sources = {file.name: file for file in files}
+    by_name = {file.name: file for file in files}
     return Manifest(
-        services=tuple(declared),
+        services=declared,
         plugins=plugins,
         clients=clients,
         app=app,
-        files=tuple(sources),
+        files=tuple(by_name),
         pool=pool,
-        locate=lambda full_name: locate(full_name, pool, sources),
+        locate=lambda full_name: locate(full_name, pool, by_name),
     )
+
+
+def _parse_sets(sets: Sequence[bytes], names: Sequence[str], findings: Findings) -> list[DescriptorSet]:
+    """Every set, or else what is wrong with each that is none."""
+    if not sets:
+        findings.add(
+            "no_set",
+            "no descriptor set was given",
+            fix="give one; this makes it: toolkit compile service.proto -o service.pb",
+        )
+    parsed = [parse_set(data, _label(index, len(sets), names), findings) for index, data in enumerate(sets)]
+    findings.check()
+    return [one for one in parsed if one is not None]
+
+
+def _declare_services(
+    found: Sequence[FoundService],
+    served: frozenset[str],
+    pool: DescriptorPool,
+    reader: OptionReader,
+    findings: Findings,
+) -> tuple[tuple[ServiceDeclaration, ...], dict[str, list[tuple[str, Options]]]]:
+    """All services; and by file, the names and options of those that are served."""
+    declared: list[ServiceDeclaration] = []
+    service_options: dict[str, list[tuple[str, Options]]] = {}
+    for service in found:
+        mine = service.full_name in served
+        # What is wrong with other people's services is no reason to refuse ours.
+        kept = findings if mine else Findings(keep=False)
+        declaration, options = declare_service(service, pool, reader, kept, served=mine)
+        declared.append(declaration)
+        if mine:
+            service_options.setdefault(service.file.name, []).append((service.full_name, options))
+    return tuple(declared), service_options
 
 
 def _label(index: int, count: int, names: Sequence[str]) -> str:

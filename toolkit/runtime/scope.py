@@ -95,8 +95,11 @@ class CallScope:
 
     def begin_commit(self, shield: Shield, after: Sequence[AfterCommit] | None) -> Outcome | None:
         """Begin to commit: None when it is all done already, and well."""
-        # Not through _views_in_use: this is on the way of every call that has a view.
-        views = [opened for opened in self.views if opened[1].in_use(opened[2])]
+        # Written out: this is on the way of every call that has a view.
+        views = []
+        for opened in self.views:
+            if opened[1].in_use(opened[2]):
+                views.append(opened)  # noqa: PERF401 -- a comprehension is a function call more
         self.views = []
         if not views and not after:
             return None

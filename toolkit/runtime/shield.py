@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import types
-from asyncio.tasks import _enter_task, _leave_task
+from asyncio.tasks import _enter_task, _leave_task, current_task
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, copy_context
 from typing import Any, Final
@@ -35,6 +35,8 @@ class Outcome:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
+
+_END: Final = object()
 
 #: Of a coroutine that ended well without waiting for anything: most of them.
 ENDED_WELL: Final = Outcome(done=True)
@@ -68,21 +70,23 @@ class Shield:
         """Run ``coroutine`` until it has to wait; an outcome that is not done then has to be waited for."""
         loop = self._loop
         worker = self._idle.pop() if self._idle else self._add_worker()
-        caller: Any = asyncio.current_task(loop)
+        caller: Any = current_task(loop)
         context = copy_context()
+        steps = coroutine.__await__()
         # https://docs.python.org/3/library/asyncio-extending.html#task-lifetime-support
         _leave_task(loop, caller)
         _enter_task(loop, worker.task)
         try:
-            awaited = context.run(coroutine.send, None)
-        except StopIteration:
-            outcome = ENDED_WELL
+            # `next` with a default raises no StopIteration, which would cost as much as all the rest.
+            awaited = context.run(next, steps, _END)
         except BaseException as error:  # noqa: BLE001 -- given to the caller in the outcome
             outcome = Outcome(error=error, done=True)
         else:
-            outcome = Outcome(worker=worker)
-            worker.start(_Job(coroutine=coroutine, context=context, awaited=awaited, outcome=outcome))
-            return outcome
+            if awaited is not _END:
+                outcome = Outcome(worker=worker)
+                worker.start(_Job(steps, context, awaited, outcome))
+                return outcome
+            outcome = ENDED_WELL
         finally:
             _leave_task(loop, worker.task)
             _enter_task(loop, caller)
@@ -96,6 +100,8 @@ class Shield:
 
         def expire() -> None:
             nonlocal expired, timer
+            if outcome.done:  # the worker may have another job by now
+                return
             if expired:  # cancelled, and still not done: nobody waits any longer
                 outcome.end()
                 return
@@ -120,7 +126,7 @@ class Shield:
             outcome.error = late
 
     def _add_worker(self) -> _Worker:
-        worker = _Worker(self._take_back)
+        worker = _Worker(self._loop, self._take_back)
         worker.task = self._loop.create_task(worker.work(), name="toolkit-shield")
         self._workers.add(worker.task)
         worker.task.add_done_callback(self._workers.discard)
@@ -141,11 +147,12 @@ class Shield:
             await asyncio.wait(set(self._workers), timeout=self.timeout)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(eq=False)
 class _Job:
-    coroutine: Coroutine[Any, Any, object]
+    #: The coroutine, begun.
+    steps: Generator[Any, Any, object]
     context: Context
-    #: What the coroutine waits for already.
+    #: What it waits for already.
     awaited: Any
     outcome: Outcome
 
@@ -153,10 +160,11 @@ class _Job:
 class _Worker:
     """A task that is parked, or goes on with a coroutine that was begun in its name."""
 
-    __slots__ = ("_job", "_parked", "_take_back", "task")
+    __slots__ = ("_job", "_loop", "_parked", "_take_back", "task")
 
-    def __init__(self, take_back: Callable[[_Worker], bool]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, take_back: Callable[[_Worker], bool]) -> None:
         self.task: asyncio.Task[None]
+        self._loop = loop
         self._take_back = take_back
         self._job: _Job | None = None
         self._parked: asyncio.Future[None] | None = None
@@ -167,16 +175,16 @@ class _Worker:
             self._parked.set_result(None)
 
     async def work(self) -> None:
-        while True:
+        working = True
+        while working:
             job, interrupt = await self._next_job()
             await _go_on(job, interrupt)
-            if not self._take_back(self):
-                return
+            working = self._take_back(self)
 
     async def _next_job(self) -> tuple[_Job, BaseException | None]:
         interrupt: BaseException | None = None
         if self._job is None:
-            self._parked = asyncio.get_running_loop().create_future()
+            self._parked = self._loop.create_future()
             try:
                 await self._parked
             except asyncio.CancelledError as error:
@@ -189,7 +197,7 @@ class _Worker:
 
 @types.coroutine
 def _go_on(job: _Job, interrupt: BaseException | None) -> Generator[Any, Any, None]:
-    run, send, throw = job.context.run, job.coroutine.send, job.coroutine.throw
+    run, send, throw = job.context.run, job.steps.send, job.steps.throw
     awaited = job.awaited
     try:
         if interrupt is not None:

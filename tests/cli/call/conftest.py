@@ -144,9 +144,15 @@ class Background:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(20)
 
     def close(self) -> None:
+        self.run(self._finish())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    async def _finish(self) -> None:
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        if left:
+            await asyncio.wait(left, timeout=5)
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ def compile_endpoint(
     """The endpoint of a method; whatever is the same for every call is decided here."""
     direct = _compile_direct(handler, wiring)
     streams = handler.method.cardinality.server_streaming
-    chain = _compile_handler(handler, direct, wiring)
+    chain = _compile_handler(handler, direct, wiring, middlewares)
     if middlewares or around:
         # Middlewares see messages, whatever the handler returns.
         chain = (_adopting_each if streams else _adopting)(chain, handler.reply.message_class, handler.reply.adopt)
@@ -89,7 +89,9 @@ def _compile_direct(handler: Handler, wiring: Wiring) -> Callable[[Any, Context]
     return lambda request, _context: applied(convert(request))
 
 
-def _compile_handler(handler: Handler, direct: Callable[[Any, Context], Any] | None, wiring: Wiring) -> Chain:
+def _compile_handler(
+    handler: Handler, direct: Callable[[Any, Context], Any] | None, wiring: Wiring, middlewares: Sequence[Middleware]
+) -> Chain:
     streams = handler.method.cardinality.server_streaming
     if direct is not None:
         if not streams:
@@ -99,10 +101,10 @@ def _compile_handler(handler: Handler, direct: Callable[[Any, Context], Any] | N
             return direct(context.request, context)
 
         return start_directly
-    return _compile_with_scope(handler, wiring)
+    return _compile_with_scope(handler, wiring, middlewares)
 
 
-def _compile_with_scope(handler: Handler, wiring: Wiring) -> Chain:
+def _compile_with_scope(handler: Handler, wiring: Wiring, middlewares: Sequence[Middleware]) -> Chain:
     """Makes what the call needs and calls the handler: gives its reply or its async generator."""
     arguments = wiring.arguments(handler.injection, rpc_method=handler.method.path)
     convert = _converter(handler)
@@ -111,7 +113,7 @@ def _compile_with_scope(handler: Handler, wiring: Wiring) -> Chain:
 
     streams = handler.method.cardinality.server_streaming
     if receive is None and convert is None and wants_context and not streams and not arguments.needs:
-        return _compile_plain(function, arguments)
+        return _compile_plain(arguments.apply(function), arguments.getters(alone=not middlewares))
 
     async def call(context: Context) -> Any:
         scope = context._scope
@@ -124,16 +126,15 @@ def _compile_with_scope(handler: Handler, wiring: Wiring) -> Chain:
     return call
 
 
-def _compile_plain(function: Function, arguments: Arguments) -> Chain:
+def _compile_plain(function: Function, getters: Sequence[tuple[str, Callable[[CallScope], Any]]]) -> Chain:
     """What most methods with a call-scoped view are: :meth:`Arguments.make` written out, which spares a coroutine."""
-    applied, varying = arguments.apply(function), arguments.varying
 
     async def call(context: Context) -> Any:
         scope, values = context._scope, {}
-        for name, maker in varying:
-            value = maker.get(scope)
+        for name, get in getters:
+            value = get(scope)
             values[name] = await value if type(value) is CoroutineType else value
-        return await applied(context.request, context, **values)
+        return await function(context.request, context, **values)
 
     return call
 

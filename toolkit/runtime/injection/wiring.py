@@ -53,6 +53,13 @@ class Arguments:
         """The function with its static arguments in place."""
         return functools.partial(function, **self.static) if self.static else function
 
+    def getters(self, *, alone: bool) -> tuple[tuple[str, Callable[[CallScope], Any]], ...]:
+        """What gives each varying argument; ``alone`` says that nothing else of the call asks for any view."""
+        makers = [maker for _, maker in self.varying]
+        if alone and len(set(makers)) == len(makers) and all(isinstance(maker, _ViewMaker) for maker in makers):
+            return tuple((name, maker.open) for name, maker in self.varying if isinstance(maker, _ViewMaker))
+        return tuple((name, maker.get) for name, maker in self.varying)
+
     async def make(self, scope: CallScope) -> dict[str, Any]:
         """The arguments for the call to which ``scope`` belongs.
 
@@ -231,12 +238,16 @@ class _ViewMaker(_Maker):
         values = scope.values
         if self in values:
             return values[self]
+        return self.open(scope)
+
+    def open(self, scope: CallScope) -> Any:
+        """A new view: for where it is known that the call has none yet."""
         value = self._open(self._resource)
         if type(value) is not self._ready_type:
             if hasattr(type(value), "__await__"):
                 return self._open_and_wait(value, scope)
             self._ready_type = type(value)
-        values[self] = value
+        scope.values[self] = value
         scope.views.append((self._prefix, self._view, value))
         return value
 
