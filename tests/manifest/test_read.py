@@ -212,10 +212,9 @@ def test_buf_makes_the_same_manifest(users: Manifest, workspace: Path, arguments
 
 def test_buf_reads_proto2_and_editions(workspace: Path) -> None:
     """The other syntaxes, compiled by buf, are read as well."""
-    manifest = read_manifest(
-        run_buf(workspace, "--path", "protos/shop/legacy.proto", "--path", "protos/shop/audit.proto")
-    )
-    assert [plugin.prefix for plugin in manifest.plugins] == ["log", "archive"]
+    paths = [part for name in ("legacy", "audit", "report") for part in ("--path", f"protos/shop/{name}.proto")]
+    manifest = read_manifest(run_buf(workspace, *paths))
+    assert {plugin.prefix for plugin in manifest.plugins} == {"log", "archive", "store"}
 
 
 def test_sets_of_protoc_and_buf_go_together(workspace: Path, protos: Callable[..., bytes]) -> None:

@@ -93,6 +93,8 @@ class Database:
         self.fail_close: BaseException | None = None
         #: When set, commits wait for it.
         self.gate: asyncio.Event | None = None
+        #: The same for closing.
+        self.close_gate: asyncio.Event | None = None
 
 
 class Engine:
@@ -139,6 +141,8 @@ async def _commit(session: Session) -> None:
 
 async def _close(session: Session) -> None:
     session.database.events.append(f"close {session.number}")
+    if session.database.close_gate is not None:
+        await session.database.close_gate.wait()
     if session.database.fail_close is not None:
         raise session.database.fail_close
     if session.state != "committed":

@@ -66,7 +66,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             setattr(module, name, plugin)
         monkeypatch.setitem(sys.modules, module.__name__, module)
         entries = [EntryPoint(name, f"{module.__name__}:{name}", discovery.GROUP) for name in plugins]
-        monkeypatch.setattr(discovery, "entry_points", lambda group: entries)
+        monkeypatch.setattr(discovery, "_list_entry_points", lambda: entries)
 
     return put
 
@@ -82,7 +82,7 @@ def test_declared_plugins_are_loaded_by_prefix(install: Callable[..., None]) -> 
 def test_only_named_plugins_are_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     """A plugin that no manifest names is not even imported."""
     entries = [EntryPoint("other", "a_module_that_does_not_exist:plugin", discovery.GROUP)]
-    monkeypatch.setattr(discovery, "entry_points", lambda group: entries)
+    monkeypatch.setattr(discovery, "_list_entry_points", lambda: entries)
     assert discover_plugins(manifest()).problems == ()
 
 
@@ -121,7 +121,7 @@ def test_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_two_packages_with_one_name_are_both_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """An ambiguous type is refused with both entry points."""
     entries = [EntryPoint("good", value, discovery.GROUP) for value in ("one:plugin", "two:plugin")]
-    monkeypatch.setattr(discovery, "entry_points", lambda group: entries)
+    monkeypatch.setattr(discovery, "_list_entry_points", lambda: entries)
     (problem,) = discover_plugins(manifest("good")).problems
     assert str(problem) == (
         "shop.proto:10: two installed packages provide a plugin named 'good'\n"

@@ -212,6 +212,22 @@ async def test_a_commit_that_fails_for_a_cancelled_call_is_logged(module: WriteM
         assert [(event["event"], str(event["exc_info"])) for event in events] == [("toolkit.commit_lost", "disk full")]
 
 
+async def test_a_roll_back_is_not_torn_either(module: WriteModule) -> None:
+    """A failed call that is cancelled while it closes finishes that; the log has what had failed."""
+    async with running(module(HANDLERS)) as service:
+        service.database.close_gate = asyncio.Event()
+        task = asyncio.create_task(service.call("CreateUser", name="fail"))
+        await until(lambda: service.database.events == ["close 1"])
+        task.cancel()
+        await asyncio.sleep(0)
+        assert not task.done()
+        service.database.close_gate.set()
+        with capture_logs() as events, pytest.raises(asyncio.CancelledError):
+            await task
+        assert [(event["event"], type(event["exc_info"])) for event in events] == [("toolkit.call_failed", ValueError)]
+        assert not service.dispatcher.in_flight
+
+
 async def test_a_commit_is_bounded_in_time(module: WriteModule) -> None:
     """A commit that hangs is cancelled, its view closed, and the call ends with an error."""
     async with running(module(HANDLERS), finish_timeout=0.05) as service:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -44,6 +45,8 @@ def run_command(dev: bool, **options: Any) -> int:
     once. Exit codes: 0 stopped, 2 usage, 69 a dependency or a port, 78 manifest,
     configuration or handlers.
     """
+    # The engine's own notes on stderr are for its developers; what matters is logged here.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     inputs = Inputs(**options)
     manifest = inputs.read(compile_protos=dev)
     setup = inputs.prepare(manifest, runtime_defaults=_DEV_DEFAULTS if dev else None)
@@ -74,7 +77,7 @@ async def _serve(inputs: Inputs, setup: Setup, *, dev: bool) -> None:
     stop = asyncio.Event()
     _catch_signals(stop)
     if not dev:
-        await App(setup).serve(stop)
+        await App(setup).serve(stop, on_started=_settle)
         return
     async with _dev_servers(setup) as dev_settings:
         if not stop.is_set():
@@ -82,6 +85,13 @@ async def _serve(inputs: Inputs, setup: Setup, *, dev: bool) -> None:
 
             ready = inputs.prepare(setup.manifest, runtime_defaults=_DEV_DEFAULTS, dev_settings=dev_settings)
             await App(ready).serve(stop, on_started=lambda app: show_hints(app, sources=list(inputs.paths)))
+
+
+def _settle(_app: App) -> None:
+    # What the start has built lives as long as the process: the collector need not look at it
+    # again, which is worth 1-7 % of a small call (python -m benchmarks.grpc).
+    gc.collect()
+    gc.freeze()
 
 
 @asynccontextmanager

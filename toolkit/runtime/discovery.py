@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from toolkit.errors import Problem
 from toolkit.manifest import Manifest, PluginDeclaration
 from toolkit.plugins import PerCall, Plugin
+
+if TYPE_CHECKING:
+    # Only a manifest with plugins pays for reading the metadata of what is installed.
+    from importlib.metadata import EntryPoint
 
 __all__ = ["GROUP", "Discovery", "discover_plugins"]
 
@@ -40,14 +43,20 @@ def discover_plugins(manifest: Manifest, *, replacements: Mapping[str, Plugin[An
         if declaration.prefix in replaced:
             found[declaration.prefix] = replaced[declaration.prefix]
             continue
-        if by_name is None:  # reading every distribution's metadata costs: a lean service never does
+        if by_name is None:
             by_name = {}
-            for entry in entry_points(group=GROUP):
+            for entry in _list_entry_points():
                 by_name.setdefault(entry.name, []).append(entry)
         plugin = _load_declared(declaration, by_name, problems)
         if plugin is not None:
             found[declaration.prefix] = plugin
     return Discovery(plugins=found, problems=tuple(problems))
+
+
+def _list_entry_points() -> Iterable[EntryPoint]:
+    from importlib.metadata import entry_points
+
+    return entry_points(group=GROUP)
 
 
 def _load_declared(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
@@ -30,7 +30,7 @@ REQUEST_REFUSED: Final = "toolkit.request_refused"
 _log = structlog.get_logger("toolkit.call")
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Codec:
     """How one face of a method turns payloads into messages and back; the server chooses it.
 
@@ -41,7 +41,7 @@ class Codec:
     encode: Callable[[Any], Any]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Hook:
     """A function marked ``@on_start`` or ``@on_stop``, with everything it asked for at hand."""
 
@@ -331,7 +331,7 @@ def _status_of_cancelled(error: BaseException, context: Context) -> Abort | None
 
 
 def _log_failure(error: BaseException, context: Context) -> Abort:
-    error_id = secrets.token_hex(6)
+    error_id = os.urandom(6).hex()
     _log.error(CALL_FAILED, rpc_method=context.method.path, error_id=error_id, exc_info=error)
     return Abort(Code.INTERNAL, f"internal error, id {error_id}")
 

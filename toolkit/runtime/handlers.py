@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import pkgutil
+import os
 import sys
-import sysconfig
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Any
 
 import attrs
 
@@ -25,17 +22,8 @@ __all__ = ["HandlerSet", "load_handlers"]
 
 Function = Callable[..., Any]
 
-#: Frames of these are not what a user wrote.
-_FOREIGN: Final = (
-    str(Path(__file__).parents[1]),
-    sysconfig.get_path("purelib"),
-    sysconfig.get_path("platlib"),
-    sysconfig.get_path("stdlib"),
-    "<frozen",
-)
 
-
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class HandlerSet:
     """What handler modules define, each thing once, in the order of definition."""
 
@@ -111,6 +99,8 @@ def _import(name: str, problems: list[Problem]) -> ModuleType | None:
 
 
 def _not_found(name: str, missing: str) -> Problem:
+    import pkgutil  # for reports alone
+
     parent, _, last = missing.rpartition(".")
     path = getattr(sys.modules.get(parent), "__path__", None)
     meant = nearest(last, [item.name for item in pkgutil.iter_modules(path)]) if path else None
@@ -137,13 +127,18 @@ def _failed(name: str, error: BaseException) -> Problem:
 def _user_line(error: BaseException) -> str:
     """``users.py:3``: the innermost line of the user's own code in the traceback."""
     if isinstance(error, SyntaxError) and error.filename and error.lineno:
-        return f"{Path(error.filename).name}:{error.lineno}"
+        return f"{os.path.basename(error.filename)}:{error.lineno}"
     lines = list(_user_lines(error))
     return lines[-1] if lines else ""
 
 
 def _user_lines(error: BaseException) -> Iterator[str]:
+    import sysconfig  # these two are for reports alone
+    import traceback
+
+    libraries = [sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib")]
+    foreign = (os.path.dirname(os.path.dirname(__file__)), "<frozen", *libraries)
     for frame, line in traceback.walk_tb(error.__traceback__):
         file = frame.f_code.co_filename
-        if not file.startswith(_FOREIGN):
+        if not file.startswith(foreign):
             yield f"{shorten_path(file, frame.f_globals.get('__name__', ''))}:{line}"

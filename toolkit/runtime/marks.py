@@ -39,7 +39,7 @@ class Named:
         return f"Named({self.prefix!r})"
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class MiddlewareMark:
     """What :func:`middleware` was told."""
 

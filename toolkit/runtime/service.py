@@ -20,7 +20,7 @@ ClassT = TypeVar("ClassT", bound=type)
 _FULL_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class RpcMark:
     """One function under ``@service.rpc``, and the method's name where it was given."""
 

@@ -18,7 +18,7 @@ from toolkit.runtime.injection.sources import Injection, Need
 __all__ = ["Demand", "check_demands", "demands_of"]
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Demand:
     """A function of a method's, its constructor or a middleware, and one view that it needs."""
 

@@ -50,7 +50,7 @@ class Handler:
     reply: ReplyFace
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class _Candidate:
     function: Callable[..., Any]
     name: str

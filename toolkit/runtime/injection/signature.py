@@ -10,7 +10,6 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Iterator
-from pathlib import PurePath
 from typing import Annotated, Any, Final, Literal
 
 import attrs
@@ -39,7 +38,7 @@ ABSENT: Final = inspect.Parameter.empty
 Kind = Literal["coroutine", "async generator", "sync"]
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Parameter:
     """One parameter with its annotation evaluated."""
 
@@ -64,7 +63,7 @@ class Parameter:
         return self.wanted in (ABSENT, Any, object)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Signature:
     """A function's or a constructor's parameters."""
 
@@ -272,11 +271,9 @@ def locate(source: Any) -> str:
 
 def shorten_path(file: str, module: str) -> str:
     """The end of a file's path that its module's name accounts for: ``shop/users.py``."""
-    path = PurePath(file)
-    depth = module.count(".") + 1
-    if path.name == "__init__.py":
-        depth += 1
-    return "/".join(path.parts[-depth:])
+    parts = file.replace("\\", "/").split("/")
+    depth = module.count(".") + (2 if parts[-1] == "__init__.py" else 1)
+    return "/".join(parts[-depth:])
 
 
 def _line_of(file: str, first: int, keyword: str, name: str) -> int:

@@ -24,14 +24,14 @@ __all__ = [
 ]
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class ViewSource:
     """A view of the plugin under ``prefix``."""
 
     prefix: str
     #: The key in the plugin's ``provides``.
     type: Any
-    view: Callable[[Any], Any] | PerCall[Any, Any] = attrs.field(eq=False)
+    view: Callable[[Any], Any] | PerCall[Any, Any]
     #: None is injected while the plugin is not critical and degraded.
     optional: bool
 
@@ -41,33 +41,33 @@ class ViewSource:
         return isinstance(self.view, PerCall)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class ComponentSource:
     """An instance of a component."""
 
     component: Component
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class SettingsSource:
     """The instance of a settings class."""
 
     type: type
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class RuntimeSource:
     """Something of the runtime's own: the App, the Registry, the Manifest."""
 
     type: Any
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class LoggerSource:
     """A logger, bound to whoever asks for it."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class ClientSource:
     """The client of a declared service."""
 
@@ -77,7 +77,7 @@ class ClientSource:
 Source = ViewSource | ComponentSource | SettingsSource | RuntimeSource | LoggerSource | ClientSource
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Need:
     """A view that a function needs, and how it comes to need it."""
 
@@ -93,7 +93,7 @@ class Need:
         return f", which {' → '.join(self.way)} takes," if self.way else ""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Injection:
     """What a function or a constructor is given: parameter name to source."""
 

@@ -22,7 +22,7 @@ _EMPTY: Final = "google.protobuf.Empty"
 _KINDS: Final = "a message class, an attrs class or dict"
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class RequestFace:
     """How a received message becomes what the handler's first parameter is annotated with."""
 
@@ -33,7 +33,7 @@ class RequestFace:
     mismatches: tuple[Mismatch, ...] = ()
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class ReplyFace:
     """How what a handler returns becomes a message."""
 

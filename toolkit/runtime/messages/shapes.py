@@ -43,7 +43,7 @@ _SEQUENCES: Final[Mapping[Any, Callable[[Iterable[Any]], Any]]] = {
 _MAPPINGS: Final = (dict, Mapping, MutableMapping)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Mismatch:
     """One way in which an annotation does not fit its message."""
 
@@ -211,7 +211,7 @@ class Shapes:
         return _Value(mismatch="")
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class _Value:
     """How one value is read; ``read`` None means as it is."""
 

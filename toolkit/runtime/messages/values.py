@@ -66,7 +66,7 @@ _PROTO_NAMES: Final = {
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class WellKnown:
     """A message of ``google.protobuf`` that has a native Python value."""
 
