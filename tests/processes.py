@@ -46,16 +46,26 @@ class ServiceProcess:
         """The next log event of this name; fails with the whole output when the process ends first."""
         deadline = time.monotonic() + seconds
         while True:
-            try:
-                line = self._queue.get(timeout=max(deadline - time.monotonic(), 0.01))
-            except queue.Empty:
-                line = None
-            if line is None:
-                raise AssertionError(f"no {event} came; the output:\n{self.output}")
+            line = self._next_line(event, deadline)
             if line.startswith("{"):
                 entry: dict[str, Any] = json.loads(line)
                 if entry.get("event") == event:
                     return entry
+
+    def wait_for_line(self, text: str, *, seconds: float = 25.0) -> None:
+        """Return once a line that holds ``text`` was written."""
+        deadline = time.monotonic() + seconds
+        while text not in self._next_line(text, deadline):
+            pass
+
+    def _next_line(self, wanted: str, deadline: float) -> str:
+        try:
+            line = self._queue.get(timeout=max(deadline - time.monotonic(), 0.01))
+        except queue.Empty:
+            line = None
+        if line is None:
+            raise AssertionError(f"no {wanted} came; the output:\n{self.output}")
+        return line
 
     @property
     def output(self) -> str:

@@ -114,12 +114,15 @@ class Inputs:
             ManifestError: a file cannot be read, or is no manifest.
         """
         protos = [path for path in self.paths if path.suffix == ".proto" or path.is_dir()] if compile_protos else []
-        sets = [_read_file(path) for path in self.paths if path not in protos]
+        compiled = [path for path in self.paths if path not in protos]
+        sets = [_read_file(path) for path in compiled]
+        names = [str(path) for path in compiled]
         if protos:
             from toolkit.cli.compile import compile_protos as compile_set  # imports protoc
 
             sets.append(compile_set(protos))
-        return read_manifest(*sets, services=self.services)
+            names.append(" ".join(map(str, protos)))
+        return read_manifest(*sets, services=self.services, names=names)
 
     def prepare(
         self,

@@ -1,4 +1,3 @@
-# ruff: noqa: RUF009 -- `setting` makes an attrs field, which ruff cannot know
 from __future__ import annotations
 
 import enum
