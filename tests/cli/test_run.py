@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import socket
@@ -12,10 +13,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from tests.processes import BIN, RunToolkit, Start
 from toolkit.cli.compile import compile_protos
+from toolkit.manifest import read_manifest
 
 PROTO = """
 syntax = "proto3";
@@ -124,6 +127,40 @@ def test_call_under_way_finishes_on_sigterm(shop: Path, start_service: Start) ->
     caller.join(timeout=20)
     assert [(answer.returncode, json.loads(answer.stdout)) for answer in answers] == [(0, {"receipt": "one x"})]
     assert (shop / "journal.txt").read_text() == "begun finally on_stop "
+
+
+async def test_sigterm_under_load_loses_no_call(shop: Path, start_service: Start) -> None:
+    """Twenty callers at once across a SIGTERM: every call that a handler began is answered."""
+    service = start_service("shop.pb", "--handlers", "handlers", env=LOCAL | {"SHOP_SHUTDOWN_DRAIN_DELAY": "300ms"})
+    address = await asyncio.to_thread(service.address)
+    manifest = read_manifest(await asyncio.to_thread((shop / "shop.pb").read_bytes))
+    request: Any = manifest.message("shop.v1.BuyRequest")
+    payload = request(item="x", seconds=0.05).SerializeToString()
+    answered = 0
+    endings: list[grpc.StatusCode] = []
+
+    async def keep_calling() -> None:
+        nonlocal answered
+        async with grpc.aio.insecure_channel(address) as channel:
+            buy: Any = channel.unary_unary("/shop.v1.Shop/Buy")
+            while True:
+                try:
+                    await buy(payload, timeout=15)
+                except grpc.aio.AioRpcError as error:
+                    endings.append(error.code())
+                    return
+                answered += 1
+
+    callers = [asyncio.create_task(keep_calling()) for _ in range(20)]
+    while answered < 100:
+        await asyncio.sleep(0.01)
+    assert await asyncio.to_thread(service.end, signal.SIGTERM) == 0
+    await asyncio.wait_for(asyncio.gather(*callers), timeout=20)
+    journal = (await asyncio.to_thread((shop / "journal.txt").read_text)).split()
+    # The engine answers what arrives while it closes, before any handler, with one of these.
+    assert set(endings) <= {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
+    assert journal.count("begun") == journal.count("finally") == answered
+    assert journal[-1] == "on_stop"
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

@@ -29,8 +29,8 @@ class UserCache:
         if self._redis is None:
             return None
         with contextlib.suppress(RedisError):
-            found: bytes | None = await self._redis.get(f"user:{user_id}")
-            return found
+            found = await self._redis.get(f"user:{user_id}")
+            return found if isinstance(found, bytes) else None
         return None
 
     async def store(self, user_id: int, user: Message) -> None:

@@ -15,8 +15,7 @@ users = Service("users.v1.UserService")
 
 
 def as_message(row: UserRow) -> Message:
-    user = users.message("User")(id=row.id, name=row.name, email=row.email)
-    user.created_at.FromDatetime(row.created_at)  # type: ignore[attr-defined] # a field of the manifest
+    user: Message = users.message("User")(id=row.id, name=row.name, email=row.email, created_at=row.created_at)
     return user
 
 
