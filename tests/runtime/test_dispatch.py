@@ -224,6 +224,15 @@ async def test_running_calls_can_be_waited_for(module: WriteModule) -> None:
     users = module(WAITING)
     async with running(users) as service:
         await service.dispatcher.wait_idle()
+        one = asyncio.create_task(service.call("CreateUser"))
+        await until(lambda: users.log == ["waiting"])
+        idle = asyncio.create_task(service.dispatcher.wait_idle())
+        await asyncio.sleep(0)
+        users.gate.set()
+        async with asyncio.timeout(5):
+            await asyncio.gather(one, idle)
+        users.gate.clear()
+        users.log.clear()
         calls = [asyncio.create_task(service.call("CreateUser")) for _ in range(3)]
         stream = asyncio.create_task(service.stream("ListUsers"))
         await until(lambda: len(service.dispatcher.in_flight) == 4)

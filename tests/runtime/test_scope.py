@@ -238,6 +238,18 @@ async def test_a_commit_is_bounded_in_time(module: WriteModule) -> None:
         assert str(events[0]["exc_info"]) == "not done within 0.05 s"
 
 
+async def test_a_close_is_bounded_in_time(module: WriteModule) -> None:
+    """A view that hangs while it is closed keeps the client's status from no one; the log says so."""
+    async with running(module(HANDLERS), finish_timeout=0.05) as service:
+        service.database.close_gate = asyncio.Event()
+        with capture_logs() as events:
+            await internal(service.call("CreateUser", name="fail"))
+        assert [(event["event"], str(event["exc_info"])) for event in events] == [
+            ("toolkit.view_close_failed", "not done within 0.05 s"),
+            ("toolkit.call_failed", ""),
+        ]
+
+
 async def test_views_commit_in_the_order_of_opening_and_close_in_reverse(module: WriteModule) -> None:
     """With views of two kinds the first opened commits first; when one fails, the later are not committed."""
     users = module(
@@ -295,7 +307,12 @@ async def test_hooks_and_callbacks_have_a_scope_of_their_own(module: WriteModule
         assert events == ["close 2"]
         events.clear()
         bound = dispatcher.bind(users.callback)
-        assert await bound(1, 2) == 3
+        service.database.gate = asyncio.Event()
+        calling: asyncio.Future[Any] = asyncio.ensure_future(bound(1, 2))
+        await until(lambda: "commit 3" in events)
+        assert not calling.done()
+        service.database.gate.set()
+        assert await calling == 3
         assert events == ["called 12 True", "commit 3", "committed 3", "close 3"]
         assert dispatcher.bind(users.callback) is bound
 

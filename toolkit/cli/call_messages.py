@@ -17,6 +17,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 
 from toolkit.cli.call_schema import Method, NotCalledError
 from toolkit.errors import Problem
+from toolkit.manifest.names import nearest
 
 __all__ = ["JsonPrinter", "read_requests"]
 
@@ -124,15 +125,12 @@ def _has_own_json(message: Descriptor) -> bool:
 
 
 def _unknown_field(name: str, message: Descriptor, path: str, method: Method) -> NotCalledError:
-    from rapidfuzz import fuzz, process
-
-    names = [field.json_name for field in message.fields]
-    nearest = process.extractOne(name, names, scorer=fuzz.ratio, score_cutoff=60)
+    meant = nearest(name, [field.json_name for field in message.fields])
     return _bad_request(
         method,
         f"{message.full_name} has no field {path + name!r}",
         _name_fields(message),
-        f"did you mean {path}{nearest[0]}?" if nearest else "",
+        f"did you mean {path}{meant}?" if meant else "",
     )
 
 

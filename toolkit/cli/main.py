@@ -44,10 +44,10 @@ class _LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if name not in _COMMANDS and not name.startswith("-"):
-            from rapidfuzz import process
+            from toolkit.manifest.names import nearest  # imports protobuf
 
-            nearest = process.extractOne(name, list(_COMMANDS), score_cutoff=50)
-            hint = f"did you mean {nearest[0]!r}?" if nearest else f"commands: {', '.join(_COMMANDS)}"
+            meant = nearest(name, _COMMANDS)
+            hint = f"did you mean {meant!r}?" if meant else f"commands: {', '.join(_COMMANDS)}"
             ctx.fail(f"there is no command {name!r}; {hint}")
         return super().resolve_command(ctx, args)
 

@@ -34,8 +34,8 @@ def is_identifier(name: str) -> bool:
     return _IDENTIFIER.fullmatch(name) is not None
 
 
-def nearest(name: str, candidates: Iterable[str]) -> str | None:
-    """The candidate that was probably meant by ``name``, or None when none resembles it.
+def nearest(name: str, candidates: Iterable[str], *, cutoff: float = _SIMILAR) -> str | None:
+    """The candidate that was probably meant by ``name``, or None when none is at least ``cutoff`` similar (of 100).
 
     Of dotted names the last part counts as well: ``UserService`` finds ``shop.v1.UserService``.
     """
@@ -53,7 +53,7 @@ def nearest(name: str, candidates: Iterable[str]) -> str | None:
         score = fuzz.ratio(wanted, known)
         if "." in known:
             score = max(score, fuzz.ratio(wanted.rpartition(".")[2], known.rpartition(".")[2]))
-        if score >= _SIMILAR and (best is None or score > best[0]):
+        if score >= cutoff and (best is None or score > best[0]):
             best = (score, candidate)
     return best[1] if best else None
 

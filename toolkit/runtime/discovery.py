@@ -10,6 +10,7 @@ import attrs
 
 from toolkit.errors import Problem
 from toolkit.manifest import Manifest, PluginDeclaration
+from toolkit.manifest.names import nearest
 from toolkit.plugins import PerCall, Plugin
 
 if TYPE_CHECKING:
@@ -116,16 +117,14 @@ def _describe(entry: EntryPoint) -> str:
 
 
 def _unknown_type(declaration: PluginDeclaration, by_name: Mapping[str, object]) -> Problem:
-    from rapidfuzz import process  # only a misspelt manifest pays for it
-
-    nearest = process.extractOne(declaration.type, list(by_name), score_cutoff=60)
+    meant = nearest(declaration.type, by_name)
     known = ", ".join(sorted(by_name)) or "none: is toolkit-runtime installed as a package?"
     return Problem(
         code="plugin.unknown_type",
         where=str(declaration.location),
         what=f"plugin {declaration.prefix!r} is of the type {declaration.type!r}, which no installed package provides",
         why=f"known types: {known}",
-        fix=f"did you mean {nearest[0]!r}?" if nearest else "install the package that provides it",
+        fix=f"did you mean {meant!r}?" if meant else "install the package that provides it",
     )
 
 

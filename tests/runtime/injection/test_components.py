@@ -236,3 +236,45 @@ async def test_components_of_a_call_are_entered_and_left_with_it(module: WriteMo
         with pytest.raises(Abort):
             await service.call("CreateUser", name="x")
         assert service.database.events == ["enter", "leave Abort", "close 2"]
+
+
+STUBBORN = """
+    class Unit:
+        def __init__(self, pgsql: Session): self.events = pgsql.database.events
+        async def __aenter__(self): ...
+        async def __aexit__(self, kind, *_):
+            self.events.append(f"leave {type(self).__name__} {kind and kind.__name__}")
+            raise OSError(type(self).__name__)
+
+    @component
+    class Inner(Unit): ...
+
+    @component
+    class Outer(Unit): ...
+
+    @users.rpc
+    async def create_user(request, *, outer: Outer, inner: Inner):
+        if request.name:
+            raise Abort(Code.NOT_FOUND, "no")
+        return {}
+"""
+
+
+async def test_a_component_that_cannot_be_left_fails_its_call(module: WriteModule) -> None:
+    """The first error of leaving is the call's, every component is left all the same, and nothing is committed."""
+    async with running(module(STUBBORN)) as service:
+        with capture_logs() as events, pytest.raises(Abort, match="internal error"):
+            await service.call("CreateUser")
+        assert service.database.events == ["leave Inner None", "leave Outer OSError", "close 1"]
+        assert [(event["event"], str(event["exc_info"])) for event in events] == [("toolkit.call_failed", "Inner")]
+
+
+async def test_a_component_that_cannot_be_left_does_not_hide_the_calls_own_error(module: WriteModule) -> None:
+    """After a failure the call's error stands, and the log has what went wrong after it."""
+    async with running(module(STUBBORN)) as service:
+        with capture_logs() as events, pytest.raises(Abort, match="no"):
+            await service.call("CreateUser", name="x")
+        assert service.database.events == ["leave Inner Abort", "leave Outer Abort", "close 1"]
+        assert [(event["event"], str(event["exc_info"])) for event in events] == [
+            ("toolkit.component_leave_failed", "Inner")
+        ]

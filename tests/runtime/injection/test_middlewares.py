@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.runtime.shop import SHOP, plan_of, running, shop
+from tests.runtime.shop import SHOP, LocalCall, plan_of, running, shop
 from toolkit.errors import Abort
 from toolkit.manifest import Manifest
 from toolkit.runtime.call import Context
+from toolkit.runtime.dispatch import Codec
 
 Problems = Callable[..., list[str]]
 WriteModule = Callable[..., ModuleType]
@@ -272,3 +273,83 @@ async def test_a_plugins_middleware_may_replace_the_reply(module: WriteModule) -
 
     async with running(users, around=(replace,)) as service:
         assert (await service.call("CreateUser")).name == "ab"
+
+
+async def pass_on(call: Context, following: Callable[[Context], Any]) -> Any:
+    """A plugin's middleware that changes nothing."""
+    return await following(call)
+
+
+async def test_a_call_inside_of_a_plugins_middleware_is_like_any_other(module: WriteModule) -> None:
+    """Requests are decoded, replies serialised once and before the commit, failures rolled back, and all is counted."""
+    users = module(
+        """
+        @component
+        class Unit:
+            def __init__(self, pgsql: Session): self.events = pgsql.database.events
+            async def __aenter__(self): ...
+            async def __aexit__(self, *_): self.events.append("leave")
+
+        @middleware
+        async def answer(call, next):
+            return {"name": "cached"} if call.request.name == "hit" else await next(call)
+
+        @users.rpc
+        async def create_user(request, *, unit: Unit):
+            if request.name == "bad":
+                raise Abort(Code.NOT_FOUND, "no")
+            return {"name": request.name}
+        """
+    )
+    async with running(users, around=(pass_on,)) as service:
+        endpoint, events = service.endpoint("CreateUser"), service.database.events
+
+        def encode(message: Any) -> str:
+            events.append("serialised")
+            return str(message.name)
+
+        serve = endpoint.serve(Codec(decode=endpoint.request_class.FromString, encode=encode))
+        request: Any = endpoint.request_class
+        assert await serve(LocalCall(endpoint.declaration, request(name="x").SerializeToString())) == "x"
+        assert events == ["serialised", "leave", "commit 1", "committed 1", "close 1"]
+        events.clear()
+        with pytest.raises(Abort, match="no"):
+            await service.call("CreateUser", name="bad")
+        assert events == ["leave", "close 2"]
+        assert (await service.call("CreateUser", name="hit")).name == "cached"
+        assert not service.dispatcher.in_flight
+
+
+async def test_a_stream_that_a_middleware_cuts_short_is_closed(module: WriteModule) -> None:
+    """When a middleware ends a stream early, the handler's `finally` runs before the call ends."""
+    users = module(
+        """
+        log = []
+
+        @component
+        class Unit:
+            def __init__(self, sessions: Store | None): ...
+            async def __aenter__(self): log.append("enter")
+            async def __aexit__(self, *_): log.append("leave")
+
+        @middleware
+        async def first(call, next):
+            replies = await next(call)
+            async def cut():
+                async for reply in replies:
+                    yield reply
+                    return
+            return cut()
+
+        @users.rpc
+        async def list_users(request, *, unit: Unit):
+            try:
+                while True:
+                    yield {"id": 1}
+            finally:
+                log.append("finally")
+        """
+    )
+    async with running(users) as service:
+        assert len(await service.stream("ListUsers")) == 1
+        assert users.log == ["enter", "finally", "leave"]

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from toolkit.errors import Problem
 from toolkit.manifest import Manifest, PluginDeclaration
+from toolkit.manifest.names import nearest
 from toolkit.runtime.config.given import Given, Layer
-from toolkit.runtime.config.nearest import nearest
 from toolkit.runtime.config.sections import Kind, Section, Setting
 
 __all__ = ["Fallbacks", "fallback_texts"]

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from environs import Env, EnvValidationError, ValidationError
 
-from toolkit.runtime.config.nearest import nearest
+from toolkit.manifest.names import nearest
 from toolkit.runtime.config.units import UnitError, parse_duration, parse_size
 from toolkit.runtime.config.value_type import ValueType
 
@@ -125,5 +125,5 @@ def _parse_choice(text: str, *, value_type: ValueType) -> Any:
     folded = {name.casefold(): value for name, value in known.items()}
     if text.casefold() in folded:
         return folded[text.casefold()]
-    meant = nearest(text, value_type.choices, cutoff=0.5)
+    meant = nearest(text, value_type.choices, cutoff=50)
     raise ValidationError(f"did you mean {meant}?" if meant else "")

@@ -9,8 +9,8 @@ import attrs
 
 from toolkit.errors import Problem
 from toolkit.manifest import Manifest
+from toolkit.manifest.names import nearest
 from toolkit.runtime.config.given import Given, Texts
-from toolkit.runtime.config.nearest import nearest
 from toolkit.runtime.config.prefix import join_names
 from toolkit.runtime.config.sections import Section, Setting
 from toolkit.runtime.settings import RESERVED_FAMILIES
@@ -19,7 +19,7 @@ __all__ = ["Unknown", "find_unknown"]
 
 #: Elsewhere under the service prefix an app may read variables of its own: only what is
 #: all but a legal name is taken for a misspelt one.
-_ALL_BUT_EQUAL: Final = 0.9
+_ALL_BUT_EQUAL: Final = 90.0
 #: What the families will be read by that no setting has yet.
 _NOT_SERVED: Final = {"HTTP_SERVER": "HTTP", "PROBES": "probes"}
 
