@@ -409,3 +409,73 @@ async def test_bad_configuration_opens_nothing(compiled: Callable[[str], bytes])
         ):
             pass
     assert journal == []
+
+
+async def test_a_plugin_uses_its_window_on_the_runtime(compiled: Callable[[str], bytes]) -> None:
+    """A plugin's middleware, injected callback, and serving and draining callbacks run when they should."""
+    journal: list[str] = []
+    option = 'option (toolkit.plugins) = {prefix: "a" plugin: "probe"};'
+
+    async def callback(event: str, *, a: Probe) -> str:
+        return f"{event} {a.name}"
+
+    @asynccontextmanager
+    async def open_probe(_config: NoSettings, host: Any) -> AsyncIterator[Probe]:
+        probe = Probe(host.prefix, journal)
+        bound = host.bind(callback)
+
+        async def around(call: Context, proceed: Any) -> Any:
+            journal.append(f"before {call.method.name}")
+            reply = await proceed(call)
+            journal.append("after")
+            return reply
+
+        async def serving() -> None:
+            journal.append(await bound("serving"))
+
+        async def draining() -> None:
+            journal.append(await bound("draining"))
+
+        async def asgi(*_: Any) -> None: ...
+
+        host.around_call(around)
+        host.on_serving(serving)
+        host.on_draining(draining)
+        host.mount("/probe", asgi)
+        yield probe
+
+    async def check(_probe: Probe) -> None: ...
+
+    plugin = Plugin(name="probe", config=NoSettings, open=open_probe, check=check, provides={Probe: lambda it: it})
+
+    async def buy(request: Any) -> Any:
+        journal.append("handler")
+        return request
+
+    async with running_app(
+        compiled(option), handlers=[module(shop=shop_of(buy))], replacements={"a": plugin}
+    ) as service:
+        await service.call("Buy")
+    assert journal == ["serving a", "before Buy", "handler", "after", "draining a"]
+    notices = [event["what"] for event in service.events if event["event"] == "toolkit.not_served_yet"]
+    assert notices == ["the application that a plugin mounts at /probe"]
+
+
+async def test_a_plugins_callback_that_cannot_be_injected_fails_the_start(compiled: Callable[[str], bytes]) -> None:
+    """A callback that asks for what is not declared is a start that fails, with the callback's signature."""
+    option = 'option (toolkit.plugins) = {prefix: "a" plugin: "probe"};'
+
+    async def callback(*, b: Probe) -> None: ...
+
+    @asynccontextmanager
+    async def open_probe(_config: NoSettings, host: Any) -> AsyncIterator[Probe]:
+        host.bind(callback)
+        yield Probe("a", [])
+
+    async def check(_probe: Probe) -> None: ...
+
+    plugin = Plugin(name="probe", config=NoSettings, open=open_probe, check=check, provides={Probe: lambda it: it})
+    with pytest.raises(StartupError) as caught:
+        async with running_app(compiled(option), handlers=[module(shop=shop_of(echo))], replacements={"a": plugin}):
+            pass
+    assert "callback(*, b: Probe)" in str(caught.value)

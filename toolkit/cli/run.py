@@ -107,7 +107,7 @@ async def _dev_servers(setup: Setup) -> AsyncIterator[Mapping[str, Mapping[str, 
         return
     from toolkit.devservices import open_dev_servers
 
-    log = structlog.get_logger(service=setup.manifest.app.name if setup.manifest.app else "")
+    log = structlog.get_logger()
     async with open_dev_servers(
         needs, on_started=lambda event: log.info(DEV_SERVER_STARTED, **attrs.asdict(event))
     ) as settings:

@@ -110,6 +110,8 @@ class App:
         try:
             self._enter(Phase.PRE_START)
             await self._open_plugins()
+            for path, _ in self._requests.mounts:
+                self.log.info(events.NOT_SERVED, what=f"the application that a plugin mounts at {path}")
             self._enter(Phase.ON_START)
             await self._connect()
             if serve:
