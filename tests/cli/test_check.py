@@ -22,6 +22,7 @@ option (toolkit.app) = {name: "shop" version: "1.2.3" description: "Sells books.
 option (toolkit.plugins) = {prefix: "pgsql" plugin: "postgres_gorm"};
 option (toolkit.plugins) = {prefix: "cache" plugin: "redis" critical: false needs: "pgsql"};
 option (toolkit.services) = {service: "helloworld" package: "x"};
+option (toolkit.plugins) = {prefix: "queue" plugin: "rabbitmq"};
 
 service Shop {
   option (toolkit.runtime) = {servers: [GRPC, HTTP]};
@@ -84,7 +85,7 @@ def test_json_is_for_machines(shop: Path, toolkit: RunToolkit) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     report = json.loads(done.stdout)
     assert report["ok"] is True
-    assert report["plugins"] == {"pgsql": "postgres_gorm", "cache": "redis"}
+    assert report["plugins"] == {"pgsql": "postgres_gorm", "cache": "redis", "queue": "rabbitmq"}
     assert report["env_prefix"] == "SHOP"
     assert report["handlers_checked"] is True
 
@@ -133,6 +134,18 @@ def test_strict_env_makes_unknown_variables_errors(shop: Path, toolkit: RunToolk
     assert toolkit("check", "shop.pb", "--handlers", "handlers", "--strict-env", env=env).returncode == 78
 
 
+def test_handler_that_takes_what_is_not_served_yet_is_refused(shop: Path, toolkit: RunToolkit) -> None:
+    """A manifest may name a plugin that does not exist yet; a handler may not ask for it."""
+    text = (shop / "handlers.py").read_text().replace("cache: Redis | None", "queue: Redis")
+    (shop / "handlers.py").write_text(text, encoding="utf-8")
+    done = toolkit("check", "shop.pb", "--handlers", "handlers")
+    assert done.returncode == 78
+    assert (
+        "✗ handlers.py:17 watch(*, queue: Redis): 'queue' is declared, and its type is not served yet\n"
+        "      a manifest may declare it already; no handler may take it\n"
+    ) in done.stderr
+
+
 def test_describe_draws_who_uses_what(shop: Path, toolkit: RunToolkit) -> None:
     """Services, methods, routes and plugins as a tree, with the users of each plugin."""
     done = toolkit("describe", "shop.pb", "--handlers", "handlers")
@@ -141,17 +154,18 @@ def test_describe_draws_who_uses_what(shop: Path, toolkit: RunToolkit) -> None:
     assert lines == [
         "shop 1.2.3  Sells books.",
         "├── services",
-        "│   ├── shop.v1.Shop  GRPC, HTTP  shop.proto:12",
+        "│   ├── shop.v1.Shop  GRPC, HTTP  shop.proto:13",
         "│   │   ├── Buy  unary  POST /v1/buy  uses pgsql",
         "│   │   ├── Watch  server streaming  uses cache",
         "│   │   └── Greet  unary  HTTP proxy to helloworld /helloworld.Greeter/SayHello",
-        "│   └── shop.v1.Internal  not served here  shop.proto:20",
+        "│   └── shop.v1.Internal  not served here  shop.proto:21",
         "│       └── Poke  unary",
         "├── plugins",
         "│   ├── pgsql  postgres_gorm  critical  shop.proto:8",
         "│   │   └── shop.v1.Shop/Buy",
-        "│   └── cache  redis  not critical  needs pgsql  shop.proto:9",
-        "│       └── shop.v1.Shop/Watch",
+        "│   ├── cache  redis  not critical  needs pgsql  shop.proto:9",
+        "│   │   └── shop.v1.Shop/Watch",
+        "│   └── queue  rabbitmq  not served yet  shop.proto:11",
         "└── clients (not served yet)",
         "    └── helloworld",
     ]

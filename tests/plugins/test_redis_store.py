@@ -216,6 +216,17 @@ async def test_nothing_is_sent_twice_by_default(far_store: RedisStore, proxy: Fa
     assert await far_store.client.get("count") == b"1"
 
 
+async def test_lost_connection_is_an_error_of_redis(far_store: RedisStore, proxy: FaultProxy) -> None:
+    """A connection that was reset while it was idle fails with the client's own error, and so do those that follow."""
+    await far_store.client.set("name", "ada")
+    await proxy.reset()
+    for _ in range(3):
+        with pytest.raises(NoConnectionError):
+            await far_store.client.get("name")
+    await proxy.forward()
+    assert await far_store.client.get("name") == b"ada"
+
+
 async def test_max_retries_sends_again(
     redis_database: DevServer, proxy: FaultProxy, redis_settings: Settings, host: Host
 ) -> None:

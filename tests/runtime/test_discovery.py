@@ -106,6 +106,14 @@ def test_unknown_type_names_the_nearest() -> None:
     assert lines[2] == "  → did you mean 'postgres_gorm'?"
 
 
+def test_types_of_the_original_without_a_plugin_are_not_served_yet() -> None:
+    """A manifest that names one of the original's other plugins is served without it."""
+    found = discover_plugins(manifest("rabbitmq", "redis", "sentry"))
+    assert found.problems == ()
+    assert list(found.plugins) == ["p1"]
+    assert [(item.prefix, item.type) for item in found.not_served] == [("p0", "rabbitmq"), ("p2", "sentry")]
+
+
 def test_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """A plugin whose library is not installed says which extra brings it."""
     monkeypatch.setitem(sys.modules, "asyncpg", None)

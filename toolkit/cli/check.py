@@ -70,7 +70,7 @@ def _show(setup: Setup) -> None:
         return
     services = len(setup.manifest.served)
     methods = sum(1 for _ in setup.manifest.methods())
-    plugins = len(setup.manifest.plugins)
+    plugins = len(setup.plugins)
     click.echo(
         f"{click.style('✓', fg='green')} {_count(services, 'service')}, {_count(methods, 'method')}, "
         f"{_count(plugins, 'plugin')}: ready to start"

@@ -152,7 +152,10 @@ def _plugin_line(setup: Setup, plugin: PluginDeclaration) -> Any:
 
     line = Text(plugin.prefix, style="magenta")
     line.append(f"  {plugin.type}")
-    line.append("  critical" if _is_critical(setup, plugin) else "  not critical", style="dim")
+    if plugin.prefix in setup.plugins:
+        line.append("  critical" if _is_critical(setup, plugin) else "  not critical", style="dim")
+    else:
+        line.append("  not served yet", style="yellow")
     if plugin.needs:
         line.append(f"  needs {', '.join(plugin.needs)}", style="dim")
     return line.append(f"  {plugin.location}", style="dim")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, NoReturn
 from urllib.parse import unquote, urlsplit
@@ -122,8 +122,19 @@ class RedisStore:
         return f"RedisStore({address(self._settings)!r})"
 
 
+class _PlainConnection(Connection):
+    """A connection that says that it was lost, also where asyncio does not."""
+
+    async def _send_packed_command(self, command: Iterable[bytes]) -> None:
+        # Up to Python 3.13.5 asyncio meets lines for a lost connection with an
+        # AttributeError, which is no failed connection to redis-py: nothing tries again.
+        if self._writer.is_closing():
+            raise ConnectionResetError("Connection lost")
+        await super()._send_packed_command(command)
+
+
 def _make_pool(settings: RedisSettings) -> BlockingConnectionPool:
-    options: dict[str, Any] = {"connection_class": Connection}
+    options: dict[str, Any] = {"connection_class": _PlainConnection}
     if settings.tls:
         options = {"connection_class": SSLConnection, "ssl_ca_certs": settings.tls_ca_file or None}
     retries = max(settings.max_retries, 0)

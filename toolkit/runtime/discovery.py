@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 
 __all__ = ["GROUP", "Discovery", "discover_plugins"]
 
+#: Types of the original that no installed package has to provide: a manifest that names
+#: one is served without it, and says so.
+_NOT_SERVED_YET = frozenset(
+    {
+        *("postgres_pg", "postgres_psycopg", "postgres_pgx", "postgres_asyncpg"),
+        *("rabbitmq", "centrifuge", "sentry", "resolver_consul"),
+    }
+)
+
 #: The entry-point group of plugins; an entry's name is the type that a manifest writes.
 GROUP = "toolkit.plugins"
 
@@ -29,6 +38,8 @@ class Discovery:
 
     plugins: Mapping[str, Plugin[Any, Any]]
     problems: tuple[Problem, ...]
+    #: Declarations of the original's types that nothing provides yet.
+    not_served: tuple[PluginDeclaration, ...] = ()
 
 
 def discover_plugins(manifest: Manifest, *, replacements: Mapping[str, Plugin[Any, Any]] | None = None) -> Discovery:
@@ -39,6 +50,7 @@ def discover_plugins(manifest: Manifest, *, replacements: Mapping[str, Plugin[An
     replaced = replacements or {}
     found: dict[str, Plugin[Any, Any]] = {}
     problems: list[Problem] = []
+    not_served: list[PluginDeclaration] = []
     by_name: dict[str, list[EntryPoint]] | None = None
     for declaration in manifest.plugins:
         if declaration.prefix in replaced:
@@ -48,10 +60,13 @@ def discover_plugins(manifest: Manifest, *, replacements: Mapping[str, Plugin[An
             by_name = {}
             for entry in _list_entry_points():
                 by_name.setdefault(entry.name, []).append(entry)
+        if declaration.type in _NOT_SERVED_YET and declaration.type not in by_name:
+            not_served.append(declaration)
+            continue
         plugin = _load_declared(declaration, by_name, problems)
         if plugin is not None:
             found[declaration.prefix] = plugin
-    return Discovery(plugins=found, problems=tuple(problems))
+    return Discovery(plugins=found, problems=tuple(problems), not_served=tuple(not_served))
 
 
 def _list_entry_points() -> Iterable[EntryPoint]:

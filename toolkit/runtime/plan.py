@@ -194,15 +194,19 @@ def bind(
     allow_unimplemented: bool = False,
     app_type: type | None = None,
     clients: Collection[str] = (),
+    not_served: Collection[str] = (),
 ) -> Plan:
     """Check every signature of the handlers against the manifest and its plugins.
 
     ``plugins`` are those that could be loaded, by prefix. ``app_type`` is what an
     annotation has to be to receive the App; by default the runtime's own. ``clients`` are the
-    names of the declared clients that :meth:`Plan.connect` will be given.
+    names of the declared clients that :meth:`Plan.connect` will be given. ``not_served`` are
+    the prefixes whose plugins do not exist yet: a manifest may declare them, no handler may take one.
     """
     app_type = app_type if app_type is not None else _find_app_type()
-    resolver = Resolver(manifest, plugins, runtime_types=(Registry, Manifest, app_type), clients=clients)
+    resolver = Resolver(
+        manifest, plugins, runtime_types=(Registry, Manifest, app_type), clients=clients, not_served=not_served
+    )
     finder = MethodFinder(manifest, resolver)
     found = finder.find(handlers.services)
     middlewares = Middlewares(manifest, resolver, handlers.middlewares)

@@ -12,7 +12,7 @@ from toolkit.errors import BindingError, CheckError, ConfigError, Problem
 from toolkit.manifest import Manifest, ServerKind
 from toolkit.plugins import Plugin
 from toolkit.runtime.config import Config, EnvFile, EnvPrefix, join_names, pick_env_prefix, read_config
-from toolkit.runtime.discovery import discover_plugins
+from toolkit.runtime.discovery import Discovery, discover_plugins
 from toolkit.runtime.handlers import HandlerSet, load_handlers
 from toolkit.runtime.plan import Plan, bind
 
@@ -77,7 +77,13 @@ def prepare(
     discovery = discover_plugins(manifest, replacements=replacements)
     found = load_handlers(modules)
     unhandled = not modules and not require_handlers
-    plan = bind(found, manifest, discovery.plugins, allow_unimplemented=allow_unimplemented or not modules)
+    plan = bind(
+        found,
+        manifest,
+        discovery.plugins,
+        allow_unimplemented=allow_unimplemented or not modules,
+        not_served=[item.prefix for item in discovery.not_served],
+    )
     prefix = pick_env_prefix(env_prefix, project_env_prefix, manifest)
     config = read_config(
         manifest,
@@ -100,7 +106,7 @@ def prepare(
         handler_modules=tuple(item if isinstance(item, str) else item.__name__ for item in modules),
         problems=(*discovery.problems, *config.problems, *found.problems, *missing, *plan.problems),
         warnings=(*config.warnings, *plan.warnings),
-        not_served=tuple(_list_not_served(manifest, plan)),
+        not_served=tuple(_list_not_served(manifest, plan, discovery)),
     )
 
 
@@ -123,7 +129,7 @@ def _no_handlers(manifest: Manifest, found: HandlerSet) -> tuple[Problem, ...]:
     )
 
 
-def _list_not_served(manifest: Manifest, plan: Plan) -> list[str]:
+def _list_not_served(manifest: Manifest, plan: Plan, discovery: Discovery) -> list[str]:
     names = {
         ServerKind.HTTP: "HTTP",
         ServerKind.WEBSOCKET: "WebSocket",
@@ -134,6 +140,7 @@ def _list_not_served(manifest: Manifest, plan: Plan) -> list[str]:
         for service in manifest.served
         if (faces := [name for kind, name in names.items() if kind in service.servers])
     ]
+    lines.extend(f"the plugin {item.prefix!r} ({item.type}) of {item.location}" for item in discovery.not_served)
     lines.extend(f"the client {client.name!r} of {client.location}" for client in manifest.clients)
     lines.extend(plan.not_served)
     return lines

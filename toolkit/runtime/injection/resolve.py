@@ -49,6 +49,7 @@ class Resolver:
         *,
         runtime_types: Collection[type],
         clients: Collection[str],
+        not_served: Collection[str] = (),
     ) -> None:
         self.problems: list[Problem] = []
         #: Every settings class that a signature asks for.
@@ -56,6 +57,7 @@ class Resolver:
         self._components: dict[type, Component | None] = {}
         self._manifest = manifest
         self._plugins = plugins
+        self._not_served = frozenset(not_served)
         self._prefixes = {declaration.prefix for declaration in manifest.plugins}
         self._clients = {client.name for client in manifest.clients}
         #: Those of the declared clients that there will be.
@@ -124,6 +126,14 @@ class Resolver:
 
     def _view(self, parameter: Parameter, prefix: str) -> Source | None:
         plugin = self._plugins.get(prefix)
+        if prefix in self._not_served:
+            self._report(
+                parameter,
+                code="binding.plugin_not_served",
+                what=f"{prefix!r} is declared, and its type is not served yet",
+                why="a manifest may declare it already; no handler may take it",
+            )
+            return None
         if plugin is None:
             return None  # its type is unknown or broken, which has been reported with the declaration
         if parameter.is_free:

@@ -24,6 +24,8 @@ from toolkit.runtime.servers.grpc_reflection import add_reflection
 
 __all__ = ["GrpcServer", "GrpcServerSettings"]
 
+#: How long clients may take to read the end of streams that are the server's own, in seconds.
+_END_TIMEOUT = 1.0
 #: How long handlers that were cancelled at the end of the grace may take to unwind, in seconds.
 _UNWIND_TIMEOUT = 5.0
 
@@ -105,7 +107,9 @@ class GrpcServer:
         stopping = asyncio.ensure_future(self._server.stop(grace))
         # Begun first, so that no further stream is taken once the open ones have ended.
         await asyncio.sleep(0)
-        self._builtin.end()
+        if not await self._builtin.end(_END_TIMEOUT) and await self._calls.wait_idle(grace):
+            # Nothing is left but streams of health and reflection whose clients do not read.
+            await self._server.stop(None)
         await stopping
         await self._calls.wait_idle(_UNWIND_TIMEOUT)
 

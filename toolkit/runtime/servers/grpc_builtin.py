@@ -23,7 +23,9 @@ class BuiltinMethods:
 
     def __init__(self) -> None:
         self.handlers: dict[str, Handler] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._streams: set[asyncio.Task[Any]] = set()
+        #: What is under way to find out the next reply of each stream.
+        self._pulls: set[asyncio.Task[bytes | None]] = set()
         self._ending = False
 
     def add_unary(self, path: str, behaviour: Callable[[bytes], Awaitable[bytes]]) -> None:
@@ -41,32 +43,60 @@ class BuiltinMethods:
         """Serve ``behaviour``, whose replies stream, whether the client sends one request or several."""
 
         async def reply_often(_requests: object, servicer: Servicer) -> None:
-            task: Any = asyncio.current_task()
-            self._tasks.add(task)
+            stream: Any = asyncio.current_task()
+            self._streams.add(stream)
             replies = behaviour(RequestStream(servicer))
             try:
-                if self._ending:
-                    raise _stopping()
                 try:
-                    async for reply in replies:
+                    while (reply := await self._pull(replies)) is not None:
+                        # Never cancelled by end(): after a write that was given up half-way the
+                        # engine takes no status, and keeps the call for ever.
                         await servicer.write(reply)
                 finally:
                     await replies.aclose()
             except BaseException as error:  # noqa: BLE001 -- ends the call with a status, or raises it again
-                if self._ending and isinstance(error, asyncio.CancelledError):
-                    task.uncancel()
-                    error = _stopping()
                 await end_with(error, path, servicer)
             finally:
-                self._tasks.discard(task)
+                self._streams.discard(stream)
 
         self.handlers[path] = grpc.stream_stream_rpc_method_handler(reply_often)
 
-    def end(self) -> None:
-        """End the streams that are open with UNAVAILABLE, and at once those that still begin."""
+    async def _pull(self, replies: AsyncGenerator[bytes, None]) -> bytes | None:
+        """The next reply; None after the last.
+
+        Raises:
+            Abort: the server is stopping.
+        """
+        if self._ending:
+            raise _stopping()
+        pull = asyncio.create_task(_next(replies))
+        self._pulls.add(pull)
+        try:
+            return await pull
+        except asyncio.CancelledError:
+            stream: Any = asyncio.current_task()
+            if self._ending and not stream.cancelling():
+                raise _stopping() from None
+            raise
+        finally:
+            self._pulls.discard(pull)
+
+    async def end(self, timeout: float) -> bool:
+        """End the streams that are open with UNAVAILABLE, and at once those that still begin.
+
+        False when some are left after ``timeout`` seconds: their clients do not read what
+        was sent to them, so that no status can follow it.
+        """
         self._ending = True
-        for task in self._tasks:
-            task.cancel()
+        for pull in self._pulls:
+            pull.cancel()
+        if self._streams:
+            await asyncio.wait(self._streams, timeout=timeout)
+        return not self._streams
+
+
+async def _next(replies: AsyncGenerator[bytes, None]) -> bytes | None:
+    return await anext(replies, None)
 
 
 def _stopping() -> Abort:
