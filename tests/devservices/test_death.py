@@ -73,6 +73,16 @@ def started(*arguments: str, prefix: tuple[str, ...] = ()) -> Iterator[tuple[sub
 Alive = Callable[[Iterable[psutil.Process]], list[psutil.Process]]
 
 
+@pytest.fixture
+def own_temp(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder for temporary files that no other test sweeps; the servers' accounts may enter it."""
+    with tempfile.TemporaryDirectory(prefix="toolkit-death-") as name:
+        Path(name).chmod(0o711)
+        monkeypatch.setattr(tempfile, "tempdir", name)
+        monkeypatch.setenv("TMPDIR", name)
+        yield Path(name)
+
+
 def family(pids: list[int]) -> list[psutil.Process]:
     return [process for pid in pids for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True))]
 
@@ -112,7 +122,7 @@ def test_servers_die_also_when_a_fork_lives_on(alive: Alive) -> None:
         child.kill()
 
 
-def test_servers_die_with_their_guard(alive: Alive) -> None:
+def test_servers_die_with_their_guard(alive: Alive, own_temp: Path) -> None:
     """When even the guards are killed the servers end, and the next start removes what they left behind."""
     with started() as (_, said):
         guards = [psutil.Process(pid) for pid in said["guards"]]
@@ -125,20 +135,18 @@ def test_servers_die_with_their_guard(alive: Alive) -> None:
             for server in alive(servers):
                 server.kill()
         directories = [Path(directory) for directory in said["directories"]]
-        assert all(directory.exists() for directory in directories)
+        assert all(directory.parent == own_temp and directory.exists() for directory in directories)
         sweep_abandoned()
         wait_until(lambda: not any(directory.exists() for directory in directories))
 
 
-def test_sweeping_spares_what_is_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sweeping_spares_what_is_in_use(own_temp: Path) -> None:
     """Directories of running servers stay when others are swept, and so do those of other programs."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    unrelated = tmp_path / "toolkit-dev-without-lock"
+    unrelated = own_temp / "toolkit-dev-without-lock"
     unrelated.mkdir()
     with started() as (_, said):
         sweep_abandoned()
-        assert all(Path(directory).parent == tmp_path for directory in said["directories"])
+        assert all(Path(directory).parent == own_temp for directory in said["directories"])
         assert all(Path(directory).exists() for directory in said["directories"])
     assert unrelated.exists()
 

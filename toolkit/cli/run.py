@@ -69,8 +69,8 @@ def _loop_factory() -> Any:
     return uvloop.new_event_loop
 
 
-#: Nobody balances load onto a service under development, so its stop need not wait for balancers.
-_DEV_DEFAULTS = {"SHUTDOWN_DRAIN_DELAY": "0"}
+#: A service under development is nobody else's to call, and its stop need not wait for balancers.
+_DEV_DEFAULTS = {"GRPC_SERVER_LISTEN": "127.0.0.1", "SHUTDOWN_DRAIN_DELAY": "0"}
 
 
 async def _serve(inputs: Inputs, setup: Setup, *, dev: bool) -> None:

@@ -196,6 +196,43 @@ async def test_lasting_streams_do_not_hold_up_the_stop(serve: Serve, path: str, 
     assert (await call.code(), await call.details()) == (grpc.StatusCode.UNAVAILABLE, "the server is stopping")
 
 
+async def test_streams_that_nobody_reads_do_not_hold_up_the_stop(serve: Serve) -> None:
+    """A client that asks reflection for more than it ever reads does not keep the server."""
+    served = await serve({"Say": echo})
+    call = served.channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")()
+    # file_by_filename of a file of some kilobytes.
+    for _ in range(200):
+        await call.write(b"\x1a\x20google/protobuf/descriptor.proto")
+    async with asyncio.timeout(20):
+        await served.server.stop(3600)
+    assert await call.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_calls_finish_while_nobody_reads_a_stream(serve: Serve, text: Text) -> None:
+    """A call that is under way finishes within the grace, although a stream of reflection has to be cut off."""
+    started, finish = asyncio.Event(), asyncio.Event()
+
+    async def say(request: Any, _context: Context) -> Any:
+        started.set()
+        await finish.wait()
+        return request
+
+    served = await serve({"Say": say})
+    call = served.channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")()
+    for _ in range(200):
+        await call.write(b"\x1a\x20google/protobuf/descriptor.proto")
+    reply = asyncio.ensure_future(served.method("Say")(text("hello")))
+    await started.wait()
+    stopping = asyncio.ensure_future(served.server.stop(3600))
+    # Longer than the streams are waited for.
+    await asyncio.wait({stopping}, timeout=1.5)
+    assert not stopping.done()
+    finish.set()
+    async with asyncio.timeout(20):
+        await stopping
+    assert (await reply).text == "hello"
+
+
 async def test_stop_before_the_start_and_twice(serve: Serve) -> None:
     """Stopping is harmless at any time."""
     served = await serve({"Say": echo})
