@@ -172,6 +172,42 @@ async def test_a_coroutine_that_ignores_its_cancellation_is_given_up() -> None:
     assert len(cancelled) == 2
 
 
+@pytest.mark.parametrize("used_before", [False, True], ids=["a new worker", "a parked worker"])
+async def test_a_worker_that_is_cancelled_as_it_is_woken(shield: Shield, used_before: bool) -> None:
+    """A cancellation between the first step and the second ends the coroutine, and nobody waits in vain."""
+    ended = []
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(True)
+
+    if used_before:
+        await shield.run(yields())
+        await asyncio.sleep(0)
+    outcome = shield.begin(work())
+    assert outcome._worker is not None
+    outcome._worker.task.cancel()
+    await shield.wait(outcome)
+    assert isinstance(outcome.error, asyncio.CancelledError)
+    assert ended == [True]
+
+
+async def test_no_timer_is_left(shield: Shield, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What bounded a coroutine in time is cancelled when that has ended."""
+    loop, timers = asyncio.get_running_loop(), []
+    call_later = loop.call_later
+
+    def note(*arguments: Any) -> asyncio.TimerHandle:
+        timers.append(call_later(*arguments))
+        return timers[-1]
+
+    monkeypatch.setattr(loop, "call_later", note)
+    await shield.run(yields())
+    assert [timer.cancelled() for timer in timers] == [True]
+
+
 async def test_many_at_once_and_one_after_another(shield: Shield) -> None:
     """A thousand coroutines that wait at once end each with its own outcome, and workers are used again."""
     before = len(asyncio.all_tasks())
@@ -186,6 +222,7 @@ async def test_many_at_once_and_one_after_another(shield: Shield) -> None:
     assert [outcome.error.args[0] for outcome in outcomes if outcome.error is not None] == list(range(0, 1000, 3))
     workers = len(asyncio.all_tasks()) - before
     assert 0 < workers <= 64
+    assert len(shield._workers) == workers
     for number in range(100):
         await shield.run(work(number))
     assert len(asyncio.all_tasks()) - before == workers

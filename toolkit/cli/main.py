@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 import traceback
@@ -75,6 +76,8 @@ def run_main(args: list[str] | None = None) -> None:
 
 
 def _run(command: Callable[[], Any]) -> None:
+    # Importing allocates much and frees little: collecting meanwhile costs a tenth of the start.
+    gc.disable()
     try:
         code = command()
     except ToolkitError as error:
@@ -89,4 +92,6 @@ def _run(command: Callable[[], Any]) -> None:
         traceback.print_exc()
         click.secho("toolkit: this is a defect of toolkit itself; please report it with the lines above", err=True)
         code = ExitCode.INTERNAL
+    finally:
+        gc.enable()
     sys.exit(code if isinstance(code, int) else 0)

@@ -81,10 +81,8 @@ async def _serve(inputs: Inputs, setup: Setup, *, dev: bool) -> None:
         return
     async with _dev_servers(setup) as dev_settings:
         if not stop.is_set():
-            from toolkit.cli.hints import show_hints
-
             ready = inputs.prepare(setup.manifest, runtime_defaults=_DEV_DEFAULTS, dev_settings=dev_settings)
-            await App(ready).serve(stop, on_started=lambda app: show_hints(app, sources=list(inputs.paths)))
+            await App(ready).serve(stop, on_started=lambda app: _settle_and_hint(app, inputs))
 
 
 def _settle(_app: App) -> None:
@@ -92,6 +90,14 @@ def _settle(_app: App) -> None:
     # again, which is worth 1-7 % of a small call (python -m benchmarks.grpc).
     gc.collect()
     gc.freeze()
+    gc.enable()
+
+
+def _settle_and_hint(app: App, inputs: Inputs) -> None:
+    from toolkit.cli.hints import show_hints
+
+    _settle(app)
+    show_hints(app, sources=list(inputs.paths))
 
 
 @asynccontextmanager

@@ -130,6 +130,7 @@ class Shield:
         worker.task = self._loop.create_task(worker.work(), name="toolkit-shield")
         self._workers.add(worker.task)
         worker.task.add_done_callback(self._workers.discard)
+        worker.task.add_done_callback(worker.drop_job)
         return worker
 
     def _take_back(self, worker: _Worker) -> bool:
@@ -173,6 +174,14 @@ class _Worker:
         self._job = job
         if self._parked is not None and not self._parked.done():
             self._parked.set_result(None)
+
+    def drop_job(self, _task: asyncio.Task[None]) -> None:
+        """End a job that was not taken up, for the task was cancelled before it ran at all."""
+        if self._job is not None:
+            job, self._job = self._job, None
+            job.context.run(job.steps.close)
+            job.outcome.error = asyncio.CancelledError()
+            job.outcome.end()
 
     async def work(self) -> None:
         working = True
