@@ -278,7 +278,13 @@ async def test_hooks_and_callbacks_have_a_scope_of_their_own(module: WriteModule
     users = module(
         """
         @on_start
-        async def warm(*, pgsql: Session): pgsql.database.events.append("warm")
+        async def warm(*, pgsql: Session, unit: Unit): pgsql.database.events.append("warm")
+
+        @component
+        class Unit:
+            def __init__(self, pgsql: Session): self.events = pgsql.database.events
+            async def __aenter__(self): ...
+            async def __aexit__(self, *_): self.events.append("left")
 
         @on_start
         async def check(*, pgsql: Engine): pgsql.database.events.append("check")
@@ -300,7 +306,7 @@ async def test_hooks_and_callbacks_have_a_scope_of_their_own(module: WriteModule
         assert [hook.name for hook in dispatcher.stop_hooks] == ["users.leave", "users.flush"]
         for hook in dispatcher.start_hooks:
             await hook()
-        assert events == ["warm", "commit 1", "committed 1", "close 1", "check"]
+        assert events == ["warm", "left", "commit 1", "committed 1", "close 1", "check"]
         events.clear()
         with pytest.raises(ValueError, match="no"):
             await dispatcher.stop_hooks[0]()
@@ -329,10 +335,15 @@ async def test_callbacks_are_checked_before_anything_opens(module: WriteModule) 
         class Repository:
             def __init__(self, pgsql: Engine): ...
 
+        @component
+        class Outer:
+            def __init__(self, repository: Repository, pgsql: Session): ...
+
         async def wrong(*, pgsq: Engine): ...
         def plain(*, pgsql: Engine): ...
         async def late(*, limits: Late): ...
         async def unbuilt(*, repository: Repository): ...
+        async def nested(*, outer: Outer): ...
         """
     )
     wrong, plain, late, unbuilt = users.wrong, users.plain, users.late, users.unbuilt
@@ -344,23 +355,25 @@ async def test_callbacks_are_checked_before_anything_opens(module: WriteModule) 
     with pytest.raises(BindingError) as caught:
         plan.check_function(plain)
     assert str(caught.value.problems[0]) == (
-        "users.py:19 plain: the callback plain is no coroutine function\n"
+        "users.py:23 plain: the callback plain is no coroutine function\n"
         "    while it ran, nothing else would\n"
         "  → make it `async def`; run what blocks with `await asyncio.to_thread(...)`"
     )
     with pytest.raises(BindingError) as caught:
         plan.check_function(late)
     assert str(caught.value.problems[0]) == (
-        "users.py:20 late: Late was not known when the environment was read, for only a plugin asks for it\n"
+        "users.py:24 late: Late was not known when the environment was read, for only a plugin asks for it\n"
         "  → import the class in a module of handlers"
     )
     async with running(empty) as service:
-        with pytest.raises(BindingError) as caught:
-            service.dispatcher.bind(unbuilt)
-    assert str(caught.value.problems[0]) == (
-        "users.py:21 unbuilt: Repository would have had to be built at the start, and nothing asked for it then\n"
-        "  → import the class in a module of handlers"
-    )
+        for line, function in ((25, unbuilt), (26, users.nested)):
+            with pytest.raises(BindingError) as caught:
+                service.dispatcher.bind(function)
+            assert str(caught.value.problems[0]) == (
+                f"users.py:{line} {function.__name__}: Repository would have had to be built at the start, "
+                "and nothing asked for it then\n"
+                "  → import the class in a module of handlers"
+            )
 
 
 def test_hooks_are_checked(problems: Callable[..., list[str]]) -> None:

@@ -128,7 +128,7 @@ class _PlainConnection(Connection):
     async def _send_packed_command(self, command: Iterable[bytes]) -> None:
         # Up to Python 3.13.5 asyncio meets lines for a lost connection with an
         # AttributeError, which is no failed connection to redis-py: nothing tries again.
-        if self._writer.is_closing():
+        if self._writer is not None and self._writer.is_closing():
             raise ConnectionResetError("Connection lost")
         await super()._send_packed_command(command)
 

@@ -82,6 +82,23 @@ async def test_plain_views_fail_fast_while_their_plugin_is_degraded(module: Writ
         await service.call("Ping")
 
 
+async def test_an_implementation_fails_fast_like_its_handlers(module: WriteModule) -> None:
+    """What the constructor of an implementation needs, all its methods need."""
+    users = module(
+        """
+        @users.implement
+        class Users:
+            def __init__(self, sessions: Store): ...
+            async def ping(self, request): return {}
+        """
+    )
+    async with running(users) as service:
+        await service.call("Ping")
+        service.registry["sessions"].state = PluginState.DEGRADED
+        with capture_logs():
+            await unavailable(service.call("Ping"))
+
+
 async def test_a_critical_plugin_is_not_looked_at_in_a_call(module: WriteModule) -> None:
     """What is critical goes on being used while it is degraded: health says so, calls find out for themselves."""
     users = module(

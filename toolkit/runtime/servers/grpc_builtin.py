@@ -69,15 +69,16 @@ class BuiltinMethods:
         """
         if self._ending:
             raise _stopping()
+        stream: Any = asyncio.current_task()
         pull = asyncio.create_task(_next(replies))
         self._pulls.add(pull)
         try:
             return await pull
         except asyncio.CancelledError:
-            stream: Any = asyncio.current_task()
-            if self._ending and not stream.cancelling():
-                raise _stopping() from None
-            raise
+            if stream.cancelling():
+                # The client hung up.
+                raise
+            raise _stopping() from None
         finally:
             self._pulls.discard(pull)
 
