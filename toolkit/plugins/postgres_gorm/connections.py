@@ -22,6 +22,8 @@ _TRUSTED_IDLE = 1.0
 #: How long a connection may take to say goodbye when the service stops, in seconds.
 _CLOSE_TIMEOUT = 2.0
 _RELEASED_AT = "toolkit.released_at"
+#: What asyncpg raises of a connection that is gone; the last, when the loss is just being noticed.
+_LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 def connect_arguments(settings: PostgresSettings) -> dict[str, Any]:
@@ -132,7 +134,7 @@ def create_engine(settings: PostgresSettings) -> tuple[AsyncEngine, OpenConnecti
         if released_at is not None and time.monotonic() - released_at > _TRUSTED_IDLE:
             try:
                 connection.run_async(lambda driver: driver.execute("SELECT 1", timeout=settings.connect_timeout))
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except _LOST as error:
                 # Without a goodbye that nobody hears; the others that old are no better.
                 driver.terminate()
                 raise exc.InvalidatePoolError("the connection does not answer") from error
@@ -155,6 +157,9 @@ class Probe:
                 if self._connection is None or self._connection.is_closed():
                     self._connection = await asyncpg.connect(**self._arguments)
                 await self._connection.execute("SELECT 1")
+        except asyncpg.InternalClientError as error:
+            self.close()
+            raise ConnectionResetError("the server closed the connection") from error
         except TimeoutError as error:
             self.close()
             raise TimeoutError(f"no answer within {self._timeout:g} s") from error
