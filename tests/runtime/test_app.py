@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from toolkit import Code, Context, Registry, Service, component, middleware, on_start, on_stop
+from toolkit import App, Code, Context, Registry, Service, component, middleware, on_start, on_stop
 from toolkit.cli.compile import compile_protos
 from toolkit.devservices import open_server
 from toolkit.errors import CheckError, StartupError
@@ -479,3 +479,31 @@ async def test_a_plugins_callback_that_cannot_be_injected_fails_the_start(compil
         async with running_app(compiled(option), handlers=[module(shop=shop_of(echo))], replacements={"a": plugin}):
             pass
     assert "callback(*, b: Probe)" in str(caught.value)
+
+
+async def test_a_server_class_with_an_injected_constructor(compiled: Callable[[str], bytes]) -> None:
+    """The original's style: a server built from the app and a repository, which itself takes app and plugin."""
+
+    @component
+    class Repository:
+        def __init__(self, app: App, a: Probe) -> None:
+            self.app, self.probe = app, a
+
+    shop = Service("shop.v1.Shop")
+
+    @shop.implement
+    class Server:
+        def __init__(self, app: App, repository: Repository) -> None:
+            self.app, self.repository = app, repository
+
+        async def buy(self, request: Any) -> dict[str, str]:
+            assert self.app is self.repository.app
+            return {"text": f"{self.app.name} {self.repository.probe.name} {request.text}"}
+
+        async def look(self, request: Any, context: Context) -> dict[str, str]:
+            return {"text": context.method.name}
+
+    plugins = {name: Probe(name, []).plugin() for name in "abc"}
+    async with running_app(compiled(THREE), handlers=[module(shop=shop)], replacements=plugins) as service:
+        assert (await service.call("Buy", {"text": "tea"})).text == "shop.v1.Shop a tea"
+        assert (await service.call("Look")).text == "Look"
