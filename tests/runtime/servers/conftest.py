@@ -191,7 +191,9 @@ async def serve(manifest: Manifest) -> AsyncIterator[Serve]:
         health = Health([service.full_name for service in manifest.served])
         server = GrpcServer(server_settings(**settings), manifest, endpoints, health)
         await server.start()
-        served = Served(server=server, health=health, channel=aio.insecure_channel(server.address), manifest=manifest)
+        # By default channels to one address share a connection, also one to a server that has just stopped.
+        channel = aio.insecure_channel(server.address, options=[("grpc.use_local_subchannel_pool", 1)])
+        served = Served(server=server, health=health, channel=channel, manifest=manifest)
         started.append(served)
         return served
 
