@@ -126,7 +126,7 @@ class _PlainConnection(Connection):
     """A connection that says that it was lost, also where asyncio does not."""
 
     async def _send_packed_command(self, command: Iterable[bytes]) -> None:
-        # Up to Python 3.13.5 asyncio meets lines for a lost connection with an
+        # On Python 3.12.1 and 3.13.0 asyncio meets lines for a lost connection with an
         # AttributeError, which is no failed connection to redis-py: nothing tries again.
         if self._writer is not None and self._writer.is_closing():
             raise ConnectionResetError("Connection lost")
