@@ -158,6 +158,30 @@ def test_example_readme(name: str, tmp_path: Path, walk: list[Walkthrough]) -> N
     walkthrough.stop()
 
 
+def test_guide_to_testing_is_true(tmp_path: Path) -> None:
+    """The tests that the guide shows pass, in a project of their own, on the README's service."""
+    for document in (ROOT / "README.md", ROOT / "docs" / "testing.md"):
+        for block in blocks(document):
+            named = re.match(r"^(?://|#) (\S+\.(?:proto|py))\n", block.text)
+            if named:
+                (tmp_path / named[1]).write_text(block.text, encoding="utf-8")
+    (tmp_path / "pytest.ini").write_text("[pytest]\nasyncio_mode = auto\npythonpath = .\n", encoding="utf-8")
+    for command in (
+        ["toolkit", "compile", "greeter.proto", "-o", "greeter.pb"],
+        ["pytest", "-q", "-p", "no:cacheprovider"],
+    ):
+        done = subprocess.run(
+            [str(BIN / command[0]), *command[1:]],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=50,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 passed" in done.stdout
+
+
 def test_documents_have_no_dead_links() -> None:
     """Every relative link of the documents leads to a file."""
     documents = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")]
